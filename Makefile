@@ -21,10 +21,10 @@ $(READY): pyproject.toml constraints.txt scripts/make_venv.sh
 	scripts/make_venv.sh $(PYTHON) $(VENV)
 	touch $@
 
-simulators:  ## install Icarus Verilog and GHDL if they are missing
-	scripts/get_simulators.sh
+simulators: $(READY)  ## install Icarus Verilog and GHDL if they are missing
+	scripts/get_simulators.sh $(BIN)/python
 
-demo: $(READY) simulators  ## train a digit classifier, compile it to Verilog and VHDL
+demo: simulators  ## train a digit classifier, compile it to Verilog and VHDL
 	$(BIN)/difflut-train examples/digits.yaml -o $(DEMO)/model
 	$(BIN)/difflut-compile $(DEMO)/model/model.pth --target verilog --data digits -o $(DEMO)/verilog
 	$(BIN)/difflut-compile $(DEMO)/model/model.pth --target vhdl --data digits -o $(DEMO)/vhdl
@@ -35,10 +35,10 @@ lint: $(READY)  ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-test: $(READY) simulators lint  ## style, types, unit tests and simulations
+test: simulators lint  ## style, types, unit tests and simulations
 	$(PYTEST) -m "not slow and not gpu"
 
-nightly: $(READY) simulators lint  ## the same, with the tests that take minutes
+nightly: simulators lint  ## the same, with the tests that take minutes
 	$(PYTEST) -m "not gpu"
 
 clean:  ## remove what the targets above made, .venv included

@@ -1,26 +1,28 @@
 #!/usr/bin/env bash
-# Install the simulators that have no wheel. Without them everything else still works, and each compile says what it
-# could not check; only with CI=true is a missing one an error.
+# Install what simulation needs and no wheel brings: get_simulators.sh PYTHON, which is the environment's own.
+# Without it everything else works, and each compile says what it could not check; only with CI=true is it an error.
 set -euo pipefail
 
+python=$1
 source "$(dirname "$0")/apt.sh"
 
-declare -A package=([iverilog]=iverilog [ghdl]=ghdl [g++]=g++)
-
-missing() {
-    for tool in "${!package[@]}"; do
-        command -v "$tool" >/dev/null || echo "${package[$tool]}"
-    done
+missing() {  # names Debian's packages
+    command -v iverilog >/dev/null || echo iverilog
+    command -v ghdl >/dev/null || echo ghdl
+    command -v g++ >/dev/null || echo g++
+    # cocotb starts Python inside the simulator, from a library that a bare Debian does not have.
+    [ -n "$("$python" -m find_libpython)" ] ||
+        "$python" -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])'
 }
 
-wanted=$(missing)
+wanted=$(missing | xargs)
 if [ -n "$wanted" ]; then
     # shellcheck disable=SC2086  # one word per package
     apt_install $wanted || true
 fi
 
-wanted=$(missing | tr '\n' ' ')
+wanted=$(missing | xargs)
 if [ -n "$wanted" ]; then
-    echo "Not simulated without: $wanted(as root: apt-get install $wanted)" >&2
+    echo "Simulation needs more than is installed here. As root: apt-get install $wanted" >&2
     [ "${CI:-}" != true ]
 fi

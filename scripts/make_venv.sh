@@ -17,6 +17,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null && ! apt_install python3-
     exit 1
 fi
 
+echo "Making $venv and installing into it; the first time this takes a few minutes."
 "$python" -m venv --clear "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --constraint constraints.txt --editable ".[sim,examples,dev]"
