@@ -84,8 +84,8 @@ def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> No
     run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel)
     asked = (
         "import difflut, difflut_compiler;"
-        "from difflut_compiler._resources import benches, templates;"
-        "print(difflut.__file__, difflut_compiler.__file__, benches(), templates(), sep='\\n')"
+        "from difflut_compiler._resources import data;"
+        "print(difflut.__file__, difflut_compiler.__file__, data('benches'), data('templates'), sep='\\n')"
     )
     out = run(sys.executable, "-c", asked, cwd=tmp_path, env={"PYTHONPATH": str(site)})
     assert [Path(line).is_relative_to(site) for line in out.splitlines()] == [True] * 4, out
