@@ -1,0 +1,94 @@
+"""DiffLUT: train networks of look-up tables that become FPGA logic.
+
+The names below are loaded on first use (PEP 562), so ``import difflut`` and ``difflut.errors`` do not load torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from difflut.data import Dataset, load_dataset
+    from difflut.errors import CheckpointError, ConfigError, DataError, DifflutError
+    from difflut.input_format import InputFormat
+    from difflut.models import (
+        BaseLUTModel,
+        ModelConfig,
+        SimpleFeedForward,
+        build_model,
+        load_model,
+        save_model,
+    )
+    from difflut.registry import REGISTRY, register_encoder, register_layer, register_model, register_node
+    from difflut.training import TrainingResult, load_training_config, train
+    from difflut.utils.modules import GroupSum
+
+try:
+    __version__ = version("difflut")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0.0.1"
+
+_HOME_OF = {
+    "BaseLUTModel": "difflut.models",
+    "CheckpointError": "difflut.errors",
+    "ConfigError": "difflut.errors",
+    "DataError": "difflut.errors",
+    "Dataset": "difflut.data",
+    "DifflutError": "difflut.errors",
+    "GroupSum": "difflut.utils.modules",
+    "InputFormat": "difflut.input_format",
+    "ModelConfig": "difflut.models",
+    "REGISTRY": "difflut.registry",
+    "SimpleFeedForward": "difflut.models",
+    "TrainingResult": "difflut.training",
+    "build_model": "difflut.models",
+    "load_dataset": "difflut.data",
+    "load_model": "difflut.models",
+    "load_training_config": "difflut.training",
+    "register_encoder": "difflut.registry",
+    "register_layer": "difflut.registry",
+    "register_model": "difflut.registry",
+    "register_node": "difflut.registry",
+    "save_model": "difflut.models",
+    "train": "difflut.training",
+}
+_SUBMODULES = frozenset({"data", "encoders", "layers", "models", "nodes", "registry", "rules", "training", "utils"})
+
+__all__ = [
+    "REGISTRY",
+    "BaseLUTModel",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "DifflutError",
+    "GroupSum",
+    "InputFormat",
+    "ModelConfig",
+    "SimpleFeedForward",
+    "TrainingResult",
+    "build_model",
+    "load_dataset",
+    "load_model",
+    "load_training_config",
+    "register_encoder",
+    "register_layer",
+    "register_model",
+    "register_node",
+    "save_model",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    if name in _SUBMODULES:
+        return import_module(f"difflut.{name}")
+    raise AttributeError(f"module 'difflut' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

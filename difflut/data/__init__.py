@@ -1,0 +1,50 @@
+"""Data sets for classification, by name of their source.
+
+A new source is one module with a function that returns a `Dataset`, and one line in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from difflut.data.csv_source import load_csv
+from difflut.data.dataset import Dataset, split_stratified
+from difflut.data.digits_source import load_digits
+from difflut.data.npz_source import load_npz
+from difflut.errors import DataError
+
+__all__ = ["SOURCES", "Dataset", "load_dataset", "split_stratified"]
+
+SOURCES: dict[str, Callable[..., Dataset]] = {"csv": load_csv, "digits": load_digits, "npz": load_npz}
+
+
+def load_dataset(source: str, path: str | Path | None = None, **options: Any) -> Dataset:
+    """Load a data set.
+
+    Parameters
+    ----------
+    source : ``digits`` (scikit-learn's 8x8 digits), ``npz`` or ``csv``.
+    path : the file, for the sources that read one.
+    options : as the source's own function takes them, e.g. ``label_column`` for ``csv``.
+
+    Raises
+    ------
+    DataError : source, path or options are not usable, or the data are not; the message says where.
+    """
+    if source not in SOURCES:
+        raise DataError(f"Unknown data source {source!r}; available: {', '.join(sorted(SOURCES))}.")
+    load = SOURCES[source]
+    known = inspect.signature(load).parameters
+    for name in options:
+        if name not in known or name == "path":
+            raise DataError(f"The data source {source!r} has no option {name!r}.")
+    if "path" not in known:
+        if path is not None:
+            raise DataError(f"The data source {source!r} reads no file; leave the data path out.")
+        return load(**options)
+    if path is None:
+        raise DataError(f"The data source {source!r} needs the path of a file; give a data path.")
+    return load(Path(path), **options)

@@ -1,0 +1,63 @@
+"""Data sets in NumPy archives."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from difflut.data.dataset import Dataset
+from difflut.errors import DataError
+
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def load_npz(path: Path) -> Dataset:
+    """Load arrays x_train, y_train, x_test, y_test and, if present, class_names from an ``.npz`` file.
+
+    Samples of any shape are flattened; labels are integers from 0. Nothing pickled is read.
+
+    Raises
+    ------
+    DataError : the file cannot be read, or an array is missing or of the wrong kind.
+    """
+    arrays = _read_arrays(path)
+    for name in _ARRAYS:
+        if name not in arrays:
+            raise DataError(f"{path}: the array {name!r} is missing; expected {', '.join(_ARRAYS)}.")
+    y_train, y_test = _to_labels(path, "y_train", arrays), _to_labels(path, "y_test", arrays)
+    if "class_names" in arrays:
+        names = [str(name) for name in arrays["class_names"].ravel()]
+    else:
+        names = [str(label) for label in range(max(y_train.tolist() + y_test.tolist(), default=-1) + 1)]
+    x_train, x_test = _to_features(path, "x_train", arrays), _to_features(path, "x_test", arrays)
+    return Dataset(x_train, y_train, x_test, y_test, names, path.stem)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: this is a single array; expected an .npz archive.")
+            return {name: archive[name] for name in (*_ARRAYS, "class_names") if name in archive}
+    except OSError as error:
+        raise DataError(f"{path}: the file cannot be read ({error.strerror or error}).") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: the file is damaged or not an .npz archive of plain arrays.") from error
+
+
+def _to_features(path: Path, name: str, arrays: dict[str, np.ndarray]) -> Tensor:
+    array = arrays[name]
+    if array.dtype.kind not in "biuf" or array.ndim < 1:
+        raise DataError(f"{path}: {name} has type {array.dtype}; expected numbers.")
+    return torch.from_numpy(array.reshape(len(array), -1).astype(np.float32))
+
+
+def _to_labels(path: Path, name: str, arrays: dict[str, np.ndarray]) -> Tensor:
+    array = arrays[name]
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise DataError(f"{path}: {name} has type {array.dtype} and shape {array.shape}; expected a row of integers.")
+    return torch.from_numpy(array.astype(np.int64))

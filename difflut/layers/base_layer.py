@@ -1,0 +1,94 @@
+"""What every layer shares: pins taken from the inputs, answered by a bank of nodes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from difflut.nodes.base_node import LutNode
+from difflut.registry import REGISTRY
+
+
+class BaseLUTLayer(nn.Module, ABC):
+    """`output_size` nodes of one family, each with `n` pins wired to the layer's inputs.
+
+    A subclass says how pins are chosen: `create_wiring` and `mapping`, and `select_pins` if the choice is trained.
+    Every int64 buffer of a layer holds input indices.
+
+    Parameters
+    ----------
+    input_size : width of the input.
+    output_size : number of nodes; the output is ``output_size * output_dim`` wide, node-major.
+    node_type : registered name or class of the node family.
+    n : pins per node; if not given, ``node_kwargs["input_dim"]``, else 6.
+    node_kwargs : further arguments of the node family.
+    seed : fixes wiring and start values, independently of the global random state.
+
+    Raises
+    ------
+    ValueError : a size is out of its range, or `n` contradicts ``node_kwargs["input_dim"]``.
+    TypeError : the node family does not know a keyword.
+    """
+
+    runtime_keys: ClassVar[tuple[str, ...]] = ()
+    """Attributes that may be changed on a trained layer without changing its parameters."""
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        node_type: str | type[LutNode],
+        n: int | None = None,
+        node_kwargs: dict[str, Any] | None = None,
+        seed: int = 42,
+    ) -> None:
+        super().__init__()
+        for name, value in {"input_size": input_size, "output_size": output_size}.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{type(self).__name__}: {name} is {value!r}; it must be a positive integer.")
+        node_class = REGISTRY.get_node(node_type) if isinstance(node_type, str) else node_type
+        node_kwargs = dict(node_kwargs or {})
+        self.input_size = input_size
+        self.output_size = output_size
+        self.n = self._agree_on_n(n, node_kwargs.pop("input_dim", None))
+        generator = torch.Generator().manual_seed(seed)
+        self.create_wiring(generator)
+        self.nodes = node_class(input_dim=self.n, num_nodes=output_size, generator=generator, **node_kwargs)
+
+    @abstractmethod
+    def create_wiring(self, generator: torch.Generator) -> None:
+        """Create the buffers and parameters that decide which input each pin reads."""
+
+    @abstractmethod
+    def mapping(self) -> Tensor:
+        """Return the hard wiring, int64 (output_size, n): entry [i, j] is the input that pin j of node i reads."""
+
+    @property
+    def output_width(self) -> int:
+        """Number of output features."""
+        return self.output_size * self.nodes.output_dim
+
+    def select_pins(self, features: Tensor) -> Tensor:
+        """Take the pins (output_size, n, batch) from feature-major inputs (input_size, batch)."""
+        return features.index_select(0, self.mapping().flatten()).unflatten(0, (self.output_size, self.n))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answer a batch: (batch, input_size) -> (batch, output_width), feature-major in memory."""
+        if x.dim() != 2 or x.shape[1] != self.input_size:
+            raise ValueError(
+                f"{type(self).__name__} got input of shape {tuple(x.shape)}; expected (batch, {self.input_size})."
+            )
+        return self.nodes.forward_pins(self.select_pins(x.t())).flatten(0, 1).t()
+
+    def extra_repr(self) -> str:
+        return f"input_size={self.input_size}, output_size={self.output_size}, n={self.n}"
+
+    def _agree_on_n(self, n: int | None, input_dim: int | None) -> int:
+        if n is None:
+            return 6 if input_dim is None else input_dim
+        if input_dim is not None and input_dim != n:
+            raise ValueError(f"{type(self).__name__}: n is {n} but node_kwargs['input_dim'] is {input_dim}.")
+        return n

@@ -1,0 +1,81 @@
+"""Layer that learns which input each pin reads."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from difflut.layers.base_layer import BaseLUTLayer
+from difflut.layers.wiring import draw_covering_rows
+from difflut.nodes.base_node import LutNode
+from difflut.registry import register_layer
+from difflut.rules.routing import route_hard
+
+MAX_ROUTING_LOGITS = 2**28
+
+
+@register_layer("learnable")
+class LearnableLayer(BaseLUTLayer):
+    """Each pin reads the best of a few candidate inputs, in training as in hardware.
+
+    Buffer ``candidates`` and parameter ``routing_logits``, both (output_size, n, num_candidates). A pin reads the
+    candidate with the largest logit (the first one of equals); the logits learn as if the pin were the average of its
+    candidates weighted by softmax(logits / routing_tau) (straight-through). Learnable mapping as in Bacellar et al.,
+    Differentiable Weightless Neural Networks (ICML 2024), restricted to candidates to bound its memory.
+
+    Parameters
+    ----------
+    num_candidates : inputs each pin may choose from, capped at `input_size`. The pins of a node have no candidate in
+        common if ``n * num_candidates <= input_size``.
+    routing_tau : temperature of the softmax that the logits' gradient is taken from.
+    All others as in `BaseLUTLayer`.
+    """
+
+    runtime_keys: ClassVar[tuple[str, ...]] = ("routing_tau",)
+    candidates: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        node_type: str | type[LutNode],
+        n: int | None = None,
+        node_kwargs: dict[str, Any] | None = None,
+        seed: int = 42,
+        *,
+        num_candidates: int = 16,
+        routing_tau: float = 1.0,
+    ) -> None:
+        if type(num_candidates) is not int or num_candidates < 1:
+            raise ValueError(f"LearnableLayer: num_candidates is {num_candidates!r}; it must be a positive integer.")
+        if not routing_tau > 0:
+            raise ValueError(f"LearnableLayer: routing_tau is {routing_tau!r}; it must be above 0.")
+        self._num_candidates = num_candidates
+        super().__init__(input_size, output_size, node_type, n, node_kwargs, seed)
+        self.routing_tau = routing_tau
+
+    def create_wiring(self, generator: torch.Generator) -> None:
+        count = min(self._num_candidates, self.input_size)
+        shape = (self.output_size, self.n, count)
+        if self.output_size * self.n * count > MAX_ROUTING_LOGITS:
+            raise ValueError(f"LearnableLayer: {shape} candidates exceed {MAX_ROUTING_LOGITS} routing logits.")
+        if self.n * count <= self.input_size:
+            rows = draw_covering_rows(self.input_size, self.output_size, self.n * count, generator)
+        else:
+            rows = draw_covering_rows(self.input_size, self.output_size * self.n, count, generator)
+        self.register_buffer("candidates", rows.view(shape))
+        # Near zero: every candidate is about equally likely, and which one starts is random.
+        self.routing_logits = nn.Parameter(0.01 * torch.randn(shape, generator=generator))
+
+    def mapping(self) -> Tensor:
+        best = self.routing_logits.detach().argmax(2, keepdim=True)
+        return self.candidates.gather(2, best).squeeze(2)
+
+    def select_pins(self, features: Tensor) -> Tensor:
+        if not self.training:
+            return super().select_pins(features)
+        chosen, candidates = self.mapping().flatten(), self.candidates.flatten(0, 1)
+        pins = route_hard(features, chosen, candidates, self.routing_logits.flatten(0, 1), self.routing_tau)
+        return pins.unflatten(0, (self.output_size, self.n))

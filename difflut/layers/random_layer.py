@@ -1,0 +1,48 @@
+"""Layer with fixed random wiring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difflut.layers.base_layer import BaseLUTLayer
+from difflut.layers.wiring import draw_covering_rows, draw_distinct_rows
+from difflut.nodes.base_node import LutNode
+from difflut.registry import register_layer
+
+
+@register_layer("random")
+class RandomLayer(BaseLUTLayer):
+    """Pins are wired at random once; the wiring is the buffer ``mapping_indices`` (output_size, n).
+
+    Parameters
+    ----------
+    ensure_full_input_coverage : if true, every input is used equally often, give or take one; if false, each node
+        draws its inputs on its own. Either way the pins of a node differ as long as the inputs suffice.
+    All others as in `BaseLUTLayer`.
+    """
+
+    mapping_indices: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        node_type: str | type[LutNode],
+        n: int | None = None,
+        node_kwargs: dict[str, Any] | None = None,
+        seed: int = 42,
+        *,
+        ensure_full_input_coverage: bool = True,
+    ) -> None:
+        self._draw_rows = draw_covering_rows if ensure_full_input_coverage else draw_distinct_rows
+        super().__init__(input_size, output_size, node_type, n, node_kwargs, seed)
+
+    def create_wiring(self, generator: torch.Generator) -> None:
+        wiring = self._draw_rows(self.input_size, self.output_size, self.n, generator)
+        self.register_buffer("mapping_indices", wiring)
+
+    def mapping(self) -> Tensor:
+        return self.mapping_indices

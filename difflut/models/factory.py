@@ -1,0 +1,35 @@
+"""Building a model from its description."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from difflut.errors import ConfigError
+from difflut.models.base_model import BaseLUTModel
+from difflut.models.model_config import ModelConfig
+from difflut.registry import REGISTRY
+
+
+def build_model(source: ModelConfig | str | Path, overrides: dict[str, Any] | None = None) -> BaseLUTModel:
+    """Build an untrained model.
+
+    Parameters
+    ----------
+    source : a config, which is not changed, or the path of a YAML file with one.
+    overrides : runtime settings that replace those of the config.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such file.
+    ConfigError : the configuration or an override is not valid, or asks for pretrained weights.
+    """
+    config = source if isinstance(source, ModelConfig) else ModelConfig.from_yaml(source)
+    if config.pretrained:
+        raise ConfigError(
+            "The configuration asks for pretrained weights, which this version does not ship; "
+            "set pretrained to false, or load a trained model file with load_model()."
+        )
+    model = REGISTRY.get_model(config.model_type)(config)
+    model.apply_runtime_overrides(overrides or {})
+    return model

@@ -1,0 +1,176 @@
+"""Model files: a trained model as one self-contained, checked file.
+
+A file is what ``torch.save`` makes of a plain dict::
+
+    {"format": "difflut-model", "version": 1, "config": ModelConfig.to_dict(), "state": model.state_dict()}
+
+Reading treats the file as untrusted: nothing in it is executed, nothing is allocated that the file does not itself
+hold or the limits of `ModelConfig` do not allow, and whatever is wrong with it becomes one `CheckpointError`.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difflut.errors import CheckpointError, ConfigError
+from difflut.models.feedforward import SimpleFeedForward
+from difflut.models.model_config import ModelConfig
+from difflut.registry import REGISTRY
+from difflut.utils.files import write_atomically
+
+FORMAT = "difflut-model"
+VERSION = 1
+MAX_FILE_BYTES = 4 * 2**30
+_KEYS = ["config", "format", "state", "version"]
+
+
+def save_model(model: SimpleFeedForward, path: str | Path) -> None:
+    """Write a fitted model to `path`, replacing the file at once; equal models give equal bytes.
+
+    Raises
+    ------
+    RuntimeError : the model's encoder is not fitted.
+    OSError : the file cannot be written.
+    """
+    if not model.encoder.is_fitted:
+        raise RuntimeError("The model has no thresholds yet; call fit_encoder() before saving it.")
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": model.config.to_dict(),
+        # Clones: a view would drag the whole storage behind it into the file.
+        "state": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
+    }
+    # Through a buffer, because torch.save writes the file's own name into the archive.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(Path(path), buffer.getvalue())
+
+
+def load_model(path: str | Path) -> SimpleFeedForward:
+    """Read a model file and return the model in eval mode.
+
+    Raises
+    ------
+    CheckpointError : the file cannot be read, is damaged, is not a model file of this version, or does not hold what
+        its configuration requires; the message names the file and the offending entry.
+    """
+    try:
+        content = read_archive(Path(path))
+        config = _read_config(content)
+        _check_config_fits_file(config, Path(path).stat().st_size)
+        return _restore(config, content["state"])
+    except (CheckpointError, ConfigError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def read_archive(path: Path) -> object:
+    """Return what ``torch.save`` put into the file, tensors and plain values only, on the CPU.
+
+    Raises
+    ------
+    CheckpointError : the file cannot be read, is damaged, or holds anything else.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise CheckpointError(f"the file is larger than {MAX_FILE_BYTES} bytes, too large for a model.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"the file cannot be read ({error.strerror}).") from error
+    _check_archive(data)
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # the parser of an untrusted file: whatever it says, the file is to blame
+        raise CheckpointError("the file holds something other than tensors and plain values.") from error
+
+
+def _check_archive(data: bytes) -> None:
+    """Refuse damaged archives by their checksums, and compressed ones, which could unpack to any size."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+            damaged = archive.testzip() if plain else None
+    except Exception as error:  # as above: zipfile raises a dozen types on damaged input
+        raise CheckpointError("the file is damaged or not a model file; save or train the model again.") from error
+    if not plain:
+        raise CheckpointError("the file is compressed, which model files never are.")
+    if damaged is not None:
+        raise CheckpointError(f"the file is damaged (checksum of {damaged!r}); save or train the model again.")
+
+
+def _read_config(content: object) -> ModelConfig:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError("the file is not a DiffLUT model; save one with save_model().")
+    if content.get("version") != VERSION:
+        raise CheckpointError(f"the model file has version {content.get('version')!r}, this DiffLUT reads {VERSION}.")
+    if sorted(map(str, content)) != _KEYS:
+        raise CheckpointError(f"the model file has the entries {sorted(map(str, content))}, expected {_KEYS}.")
+    config = ModelConfig.from_dict(content["config"])
+    if config.input_size is None or config.input_format is None:
+        raise CheckpointError("config.input_size or config.input_format is missing; the model was never fitted.")
+    return config
+
+
+def _check_config_fits_file(config: ModelConfig, file_bytes: int) -> None:
+    """Refuse, before building anything, a config whose wiring and thresholds could not be in a file of this size."""
+    assert config.input_size is not None
+    wiring = 8 * config.node_input_dim * sum(config.layer_widths)
+    thresholds = 4 * config.input_size * config.encoder_config["num_bits"]
+    if wiring + thresholds > file_bytes:
+        raise CheckpointError(
+            f"the configuration needs at least {wiring + thresholds} bytes of state, the file has {file_bytes}."
+        )
+
+
+def _restore(config: ModelConfig, state: object) -> SimpleFeedForward:
+    model = REGISTRY.get_model(config.model_type)(config)
+    assert isinstance(model, SimpleFeedForward)
+    if not isinstance(state, dict):
+        raise CheckpointError(f"state is a {type(state).__name__}, expected a table of tensors.")
+    _check_state(state, _expected_state(model))
+    model.load_state_dict(state)
+    _check_values(model)
+    return model.eval()
+
+
+def _expected_state(model: SimpleFeedForward) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
+    # The new model's encoder is not fitted yet, so its own thresholds have no rows.
+    assert model.config.input_size is not None
+    expected["encoder.thresholds"] = ((model.config.input_size, model.encoder.num_bits), torch.float32)
+    return expected
+
+
+def _check_state(state: dict[Any, Any], expected: dict[str, tuple[tuple[int, ...], torch.dtype]]) -> None:
+    for name in expected:
+        if name not in state:
+            raise CheckpointError(f"{name} is missing.")
+    for name, tensor in state.items():
+        if name not in expected:
+            raise CheckpointError(f"{name!r} is not part of this model.")
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise CheckpointError(f"{name} is not a plain tensor.")
+        shape, dtype = expected[name]
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}.")
+        if tensor.dtype != dtype:
+            raise CheckpointError(f"{name} has type {tensor.dtype}, expected {dtype}.")
+
+
+def _check_values(model: SimpleFeedForward) -> None:
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{name} holds values that are not finite.")
+    thresholds = model.encoder.thresholds
+    if (thresholds[:, 1:] < thresholds[:, :-1]).any():
+        raise CheckpointError("encoder.thresholds is not ascending.")
+    for index, layer in enumerate(model.lut_layers()):
+        for name, buffer in layer.named_buffers():
+            if buffer.dtype == torch.int64 and not ((buffer >= 0) & (buffer < layer.input_size)).all():
+                raise CheckpointError(f"layers.{index}.{name} points outside the {layer.input_size} inputs.")

@@ -1,0 +1,8 @@
+"""Node families: each module holds a whole bank of nodes of one kind."""
+
+from difflut.nodes.base_node import LutNode
+from difflut.nodes.dwn_node import DWNNode
+from difflut.nodes.linear_lut_node import LinearLUTNode
+from difflut.nodes.probabilistic_node import ProbabilisticNode
+
+__all__ = ["DWNNode", "LinearLUTNode", "LutNode", "ProbabilisticNode"]

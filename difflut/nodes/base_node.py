@@ -1,0 +1,127 @@
+"""What every node family shares: a bank of look-up tables."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from difflut.rules.addressing import compute_addresses, read_table
+
+MAX_INPUT_DIM = 16
+MAX_TABLE_ENTRIES = 2**28
+DEFAULT_SEED = 42
+
+
+class LutNode(nn.Module, ABC):
+    """A bank of `num_nodes` look-up tables with `input_dim` inputs and `output_dim` outputs each.
+
+    A family is its parameters, its training rule (`train_pins`) and its table (`truth_table`). In train mode the rule
+    answers; in eval mode the truth table does, read at inputs thresholded at >= 0.5, which is what the hardware
+    computes, bit for bit.
+
+    Parameters
+    ----------
+    input_dim : inputs per node, 1 to 16; input j is address bit j, least significant first.
+    output_dim : outputs per node.
+    num_nodes : nodes in the bank.
+    init_fn : called as ``init_fn(parameter, **init_kwargs)`` on each parameter, replacing the family's own start
+        values in place.
+    init_kwargs : keyword arguments for `init_fn`.
+    generator : source of the start values; a fixed one if not given. The global random state is never touched.
+
+    Raises
+    ------
+    ValueError : a size is out of its range.
+    TypeError : a size is not an integer, `init_fn` is not callable, or a keyword is unknown.
+    """
+
+    runtime_keys: ClassVar[tuple[str, ...]] = ()
+    """Attributes that may be changed on a trained bank without changing its parameters."""
+
+    def __init__(
+        self,
+        input_dim: int = 6,
+        output_dim: int = 1,
+        num_nodes: int = 1,
+        init_fn: Callable[..., Any] | None = None,
+        init_kwargs: dict[str, Any] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self._check_sizes(input_dim=input_dim, output_dim=output_dim, num_nodes=num_nodes)
+        if init_fn is not None and not callable(init_fn):
+            raise TypeError(f"{type(self).__name__}: init_fn is {init_fn!r}; it must be a function of a parameter.")
+        self.input_dim = input_dim
+        self.output_dim = output_dim
+        self.num_nodes = num_nodes
+        generator = generator or torch.Generator().manual_seed(DEFAULT_SEED)
+        self.create_parameters(generator)
+        if init_fn is not None:
+            self._initialise(init_fn, init_kwargs or {}, generator)
+
+    @abstractmethod
+    def create_parameters(self, generator: torch.Generator) -> None:
+        """Create the family's parameters, stacked over nodes, with start values drawn from `generator`."""
+
+    @abstractmethod
+    def train_pins(self, pins: Tensor) -> Tensor:
+        """Apply the training rule: (num_nodes, input_dim, batch) -> (num_nodes, output_dim, batch)."""
+
+    @abstractmethod
+    def truth_table(self) -> Tensor:
+        """Return the tables the parameters stand for, bool (num_nodes, output_dim, 2**input_dim).
+
+        Computed in float64 with one predicate whose ties are 1, so that every caller gets the same bits.
+        """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answer a batch: (batch, num_nodes, input_dim) -> (batch, num_nodes, output_dim).
+
+        A bank of one also takes (batch, input_dim) and returns (batch, output_dim).
+        """
+        if x.dim() == 2 and self.num_nodes == 1:
+            return self.forward(x.unsqueeze(1)).squeeze(1)
+        if x.dim() != 3 or x.shape[1:] != (self.num_nodes, self.input_dim):
+            raise ValueError(
+                f"{type(self).__name__} got input of shape {tuple(x.shape)}; "
+                f"expected (batch, {self.num_nodes}, {self.input_dim})."
+            )
+        return self.forward_pins(x.permute(1, 2, 0)).permute(2, 0, 1)
+
+    def forward_pins(self, pins: Tensor) -> Tensor:
+        """As `forward`, batch last: (num_nodes, input_dim, batch) -> (num_nodes, output_dim, batch)."""
+        if self.training:
+            return self.train_pins(pins)
+        return read_table(self.truth_table(), compute_addresses(pins)).to(torch.float32)
+
+    def extra_repr(self) -> str:
+        return f"input_dim={self.input_dim}, output_dim={self.output_dim}, num_nodes={self.num_nodes}"
+
+    def _check_sizes(self, **sizes: int) -> None:
+        for name, value in sizes.items():
+            if type(value) is not int:
+                raise TypeError(f"{type(self).__name__}: {name} is {value!r}; it must be an integer.")
+            if value < 1:
+                raise ValueError(f"{type(self).__name__}: {name} is {value}; it must be at least 1.")
+        if sizes["input_dim"] > MAX_INPUT_DIM:
+            raise ValueError(
+                f"{type(self).__name__}: input_dim is {sizes['input_dim']}; it must be at most {MAX_INPUT_DIM}."
+            )
+        if sizes["num_nodes"] * sizes["output_dim"] * 2 ** sizes["input_dim"] > MAX_TABLE_ENTRIES:
+            raise ValueError(
+                f"{type(self).__name__}: num_nodes * output_dim * 2**input_dim exceeds {MAX_TABLE_ENTRIES} "
+                f"table entries."
+            )
+
+    def _initialise(self, init_fn: Callable[..., Any], kwargs: dict[str, Any], generator: torch.Generator) -> None:
+        # Initialisers such as those of torch.nn.init draw from the global generator: lend it to them, seeded.
+        seed = int(torch.randint(2**62, (), generator=generator))
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            for parameter in self.parameters():
+                init_fn(parameter, **kwargs)

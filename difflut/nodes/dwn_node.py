@@ -1,0 +1,34 @@
+"""Differentiable weightless nodes: trainable tables, read at hard addresses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from difflut.nodes.base_node import LutNode
+from difflut.registry import register_node
+from difflut.rules.hard_lookup import hard_lookup
+
+
+@register_node("dwn")
+class DWNNode(LutNode):
+    """Bank of DWN nodes (Bacellar et al., Differentiable Weightless Neural Networks, ICML 2024).
+
+    Parameter ``luts`` (num_nodes, output_dim, 2**input_dim), start values uniform in [0, 1). Training reads the
+    real-valued entry at the thresholded inputs; inputs get the extended finite difference as gradient. Entries are
+    kept in [0, 1] while training. Table: entry >= 0.5.
+    """
+
+    luts: nn.Parameter
+
+    def create_parameters(self, generator: torch.Generator) -> None:
+        shape = (self.num_nodes, self.output_dim, 2**self.input_dim)
+        self.luts = nn.Parameter(torch.rand(shape, generator=generator))
+
+    def train_pins(self, pins: Tensor) -> Tensor:
+        # .data: two forwards may share one backward, and clamping twice must not look like a change in between.
+        self.luts.data.clamp_(0, 1)
+        return hard_lookup(self.luts, pins)
+
+    def truth_table(self) -> Tensor:
+        return self.luts.detach().to(torch.float64) >= 0.5

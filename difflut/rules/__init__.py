@@ -1,0 +1,19 @@
+"""Training rules: how a bank of look-up tables answers real-valued inputs, and how its gradients flow.
+
+All rules are batch-last: pins are (num_nodes, n, batch), outputs (num_nodes, outputs, batch), tables
+(num_nodes, outputs, 2**n). Pin j of a node is address bit j, least significant first.
+"""
+
+from difflut.rules.addressing import compute_addresses, enumerate_corners, read_table
+from difflut.rules.hard_lookup import hard_lookup
+from difflut.rules.multilinear import multilinear
+from difflut.rules.pointwise import pointwise_logit
+
+__all__ = [
+    "compute_addresses",
+    "enumerate_corners",
+    "hard_lookup",
+    "multilinear",
+    "pointwise_logit",
+    "read_table",
+]

@@ -1,0 +1,22 @@
+"""A logistic unit evaluated at the real-valued pins."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def pointwise_logit(weights: Tensor, bias: Tensor, pins: Tensor) -> Tensor:
+    """Return sigmoid(weights^T pins + bias) per node.
+
+    Parameters
+    ----------
+    weights : (num_nodes, n, outputs).
+    bias : (num_nodes, outputs).
+    pins : (num_nodes, n, batch).
+
+    Returns
+    -------
+    (num_nodes, outputs, batch)
+    """
+    return torch.sigmoid(torch.bmm(weights.transpose(1, 2), pins) + bias.unsqueeze(2))

@@ -1,0 +1,102 @@
+"""What a run needs to go on after an interruption, as one file.
+
+No random state is stored: the order of the samples is a function of seed and epoch, and the learning rate one of the
+step, so weights, optimizer and the number of finished epochs determine the rest of the run.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from difflut.errors import CheckpointError, ConfigError
+from difflut.models.model_file import read_archive
+from difflut.training.reports import EpochReport
+from difflut.utils.files import write_atomically
+
+FORMAT = "difflut-training"
+VERSION = 1
+_KEYS = {"format", "version", "config", "data_digest", "history", "model", "optimizer"}
+
+
+@dataclass
+class RunState:
+    """State after the last finished epoch.
+
+    Parameters
+    ----------
+    config : the run's configuration as plain values.
+    data_digest : digest of the training data.
+    history : one report per finished epoch.
+    model, optimizer : their ``state_dict``.
+    """
+
+    config: dict[str, Any]
+    data_digest: str
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    history: list[EpochReport] = field(default_factory=list)
+
+    @property
+    def best(self) -> EpochReport | None:
+        """The report of the first epoch with the highest validation accuracy."""
+        return max(self.history, key=lambda report: report.validation_accuracy, default=None)
+
+    def save(self, path: Path) -> None:
+        """Write the state, replacing the file at once."""
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "config": self.config,
+            "data_digest": self.data_digest,
+            "history": [asdict(report) for report in self.history],
+            "model": self.model,
+            "optimizer": self.optimizer,
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomically(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> RunState:
+        """Read a state.
+
+        Raises
+        ------
+        CheckpointError : the file cannot be read, is damaged, or is not a training state of this version.
+        """
+        try:
+            content = read_archive(path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        if not isinstance(content, dict) or set(content) != _KEYS or content["format"] != FORMAT:
+            raise CheckpointError(f"{path}: the file is not the state of a training run; train without resuming.")
+        if content["version"] != VERSION:
+            raise CheckpointError(f"{path}: the state has version {content['version']!r}, expected {VERSION}.")
+        return cls(
+            config=content["config"],
+            data_digest=content["data_digest"],
+            model=content["model"],
+            optimizer=content["optimizer"],
+            history=[EpochReport(**values) for values in content["history"]],
+        )
+
+    def check_same_run(self, config: dict[str, Any], data_digest: str) -> None:
+        """Refuse to go on with another configuration or other data.
+
+        Raises
+        ------
+        ConfigError : something differs; the message names the section.
+        """
+        for section in config:
+            if self.config.get(section) != config[section]:
+                raise ConfigError(
+                    f"The run to resume had another configuration in the section {section!r}; "
+                    f"restore it, or train without resuming."
+                )
+        if self.data_digest != data_digest:
+            raise ConfigError("The run to resume used other data; give the same ones, or train without resuming.")

@@ -1,0 +1,242 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from difflut.data import Dataset, split_stratified
+from difflut.errors import CheckpointError, ConfigError
+from difflut.models import SimpleFeedForward, build_model, load_model, save_model
+from difflut.training.config import OptimizerSettings, TrainingConfig
+from difflut.training.reports import EpochReport, StepReport, TrainingResult
+from difflut.training.run_state import RunState
+from difflut.utils.files import write_atomically
+
+MODEL_FILE = "model.pth"
+METRICS_FILE = "metrics.json"
+STATE_FILE = "last.ckpt"
+_EVALUATED_TRAIN_SAMPLES = 5000  # enough to see overfitting within half a percent
+
+
+def train(
+    config: TrainingConfig,
+    out_dir: str | Path,
+    *,
+    data_path: str | Path | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> TrainingResult:
+    """Train a model and write it, its figures and the state of the run to `out_dir`.
+
+    The best epoch is the first with the highest eval-mode accuracy on held-out training data; the test data are used
+    once, at the end, on that epoch's model. Equal configurations, data and thread counts give equal weights,
+    interrupted or not.
+
+    Parameters
+    ----------
+    config : the run.
+    out_dir : receives ``model.pth`` (best epoch), ``metrics.json`` and ``last.ckpt``; must be empty, absent, or the
+        directory of an earlier run, which is replaced.
+    data_path : file to read the data from, instead of the one in the configuration.
+    resume : go on after the last finished epoch of the run in `out_dir`.
+    on_epoch, on_step : called after every epoch and every step.
+
+    Raises
+    ------
+    ConfigError : the configuration does not fit the data or the run to resume, or `out_dir` cannot be used.
+    DataError : the data cannot be used.
+    CheckpointError : the run to resume cannot be read.
+    """
+    out_dir = Path(out_dir)
+    dataset = config.data.load(data_path)
+    with _using_threads(config.training.threads):
+        run = _Run(config, dataset, out_dir)
+        if resume:
+            run.restore()
+        else:
+            run.start()
+        while run.epochs_done < config.training.epochs:
+            report = run.train_epoch(on_step)
+            if on_epoch is not None:
+                on_epoch(report)
+        return run.finish()
+
+
+class _Run:
+    """One training run: the model, its optimizer, and the history so far."""
+
+    def __init__(self, config: TrainingConfig, dataset: Dataset, out_dir: Path) -> None:
+        self.config = config
+        self.settings: OptimizerSettings = config.training
+        self.dataset = dataset
+        self.out_dir = out_dir
+        train, held_out = split_stratified(dataset.y_train, self.settings.validation_fraction, self.settings.seed)
+        self.x, self.y = dataset.x_train[train], dataset.y_train[train]
+        self.x_held_out, self.y_held_out = dataset.x_train[held_out], dataset.y_train[held_out]
+        self.steps = math.ceil(len(self.y) / self.settings.batch_size)
+        model = build_model(config.model_config(dataset))
+        assert isinstance(model, SimpleFeedForward)
+        self.model = model
+        self.model.fit_encoder(self.x)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
+        )
+        self.history: list[EpochReport] = []
+        self.data_digest = _digest(dataset)
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self.history)
+
+    def start(self) -> None:
+        """Take possession of the output directory; the state written there makes the run resumable at once."""
+        _prepare_directory(self.out_dir)
+        self._capture_state().save(self.out_dir / STATE_FILE)
+
+    def restore(self) -> None:
+        """Continue from the state in the output directory."""
+        path = self.out_dir / STATE_FILE
+        state = RunState.load(path)
+        state.check_same_run(self.config.to_dict(), self.data_digest)
+        try:
+            self.model.load_state_dict(state.model)
+            self.optimizer.load_state_dict(state.optimizer)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: the state does not fit the model; train without resuming.") from error
+        self.history = state.history
+
+    def train_epoch(self, on_step: Callable[[StepReport], None] | None) -> EpochReport:
+        """Train one epoch, evaluate it, and write what must survive an interruption."""
+        started = time.perf_counter()
+        loss, accuracy = self._train_steps(on_step)
+        best = self._capture_state().best
+        validation = _accuracy(self.model, self.x_held_out, self.y_held_out)
+        report = EpochReport(
+            epoch=self.epochs_done + 1,
+            epochs=self.settings.epochs,
+            train_loss=loss,
+            train_accuracy=accuracy,
+            eval_train_accuracy=_accuracy(
+                self.model, self.x[:_EVALUATED_TRAIN_SAMPLES], self.y[:_EVALUATED_TRAIN_SAMPLES]
+            ),
+            validation_accuracy=validation,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            is_best=best is None or validation > best.validation_accuracy,
+            seconds=time.perf_counter() - started,
+        )
+        self.history.append(report)
+        # The model first: if the run dies in between, the epoch is repeated and writes the same model again.
+        if report.is_best:
+            save_model(self.model, self.out_dir / MODEL_FILE)
+        self._capture_state().save(self.out_dir / STATE_FILE)
+        return report
+
+    def finish(self) -> TrainingResult:
+        """Evaluate the best epoch's model, on the test data too, and write the figures."""
+        best = self._capture_state().best
+        assert best is not None
+        model = load_model(self.out_dir / MODEL_FILE)
+        result = TrainingResult(
+            best_epoch=best.epoch,
+            epochs=self.epochs_done,
+            train_accuracy=_accuracy(model, self.x, self.y),
+            validation_accuracy=best.validation_accuracy,
+            test_accuracy=_accuracy(model, self.dataset.x_test, self.dataset.y_test),
+            seconds=sum(report.seconds for report in self.history),
+            model_path=self.out_dir / MODEL_FILE,
+        )
+        metrics = {
+            "config": self.config.to_dict(),
+            "result": {**asdict(result), "model_path": MODEL_FILE},
+            "epochs": [asdict(report) for report in self.history],
+        }
+        text = json.dumps(metrics, indent=2) + "\n"
+        write_atomically(self.out_dir / METRICS_FILE, text.encode())
+        return result
+
+    def _train_steps(self, on_step: Callable[[StepReport], None] | None) -> tuple[float, float]:
+        """Return loss and accuracy, averaged over the epoch's samples."""
+        epoch = self.epochs_done + 1
+        order = _shuffle(len(self.y), self.settings.seed, epoch)
+        loss_sum, correct = 0.0, 0
+        self.model.train()
+        for step, rows in enumerate(order.split(self.settings.batch_size), start=1):
+            self._set_learning_rate((epoch - 1) * self.steps + step - 1)
+            scores = self.model(self.x[rows])
+            loss = nn.functional.cross_entropy(scores, self.y[rows])
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            loss_sum += loss.item() * len(rows)
+            correct += int((scores.argmax(1) == self.y[rows]).sum())
+            if on_step is not None:
+                on_step(StepReport(epoch, self.settings.epochs, step, self.steps, loss.item()))
+        return loss_sum / len(order), correct / len(order)
+
+    def _set_learning_rate(self, step: int) -> None:
+        rate = self.settings.learning_rate
+        if self.settings.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * step / (self.steps * self.settings.epochs)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _capture_state(self) -> RunState:
+        return RunState(
+            config=self.config.to_dict(),
+            data_digest=self.data_digest,
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            history=self.history,
+        )
+
+
+def _accuracy(model: SimpleFeedForward, x: Tensor, y: Tensor) -> float:
+    """Return the share of correct predictions in eval mode."""
+    return int((model.predict(x) == y).sum()) / len(y)
+
+
+def _shuffle(samples: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of the samples, a function of seed and epoch alone."""
+    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(int.from_bytes(digest[:7], "big")))
+
+
+def _digest(dataset: Dataset) -> str:
+    digest = hashlib.sha256()
+    for tensor in (dataset.x_train, dataset.y_train):
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _prepare_directory(path: Path) -> None:
+    """Create the directory, or empty that of an earlier run of its result files."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()) and not (path / STATE_FILE).exists():
+            raise ConfigError(f"{path} holds files that no training run wrote; choose another output directory.")
+        for name in (MODEL_FILE, METRICS_FILE):
+            (path / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be used as output directory ({error.strerror}); choose another.") from error
+
+
+@contextmanager
+def _using_threads(threads: int | None) -> Iterator[None]:
+    """Limit torch to that many CPU threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

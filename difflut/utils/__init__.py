@@ -1,0 +1,1 @@
+"""Modules that are neither nodes nor layers of nodes."""
