@@ -48,10 +48,9 @@ class Category(Generic[Base]):
         """
 
         def file(entry: Class) -> Class:
-            present = self._entries.setdefault(name, entry)
-            if present is not entry:
+            if self._entries.setdefault(name, entry) is not entry:
                 raise ValueError(
-                    f"The {self._kind} name {name!r} is taken by {_origin(present)}, "
+                    f"The {self._kind} name {name!r} is taken by {_origin(self._entries[name])}, "
                     f"so {_origin(entry)} needs another name."
                 )
             return entry

@@ -80,7 +80,7 @@ def split_stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
         raise DataError(f"The share of data to split off is {fraction!r}; it must be above 0 and below 1.")
     generator = torch.Generator().manual_seed(seed)
     split_off = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
+    for label in torch.unique(labels):
         members = (labels == label).nonzero().squeeze(1)
         count = min(max(1, round(len(members) * fraction)), len(members) - 1)
         split_off[members[torch.randperm(len(members), generator=generator)[:count]]] = True

@@ -16,7 +16,7 @@ def load_digits(*, test_fraction: float = 0.2, seed: int = 42) -> Dataset:
     DataError : scikit-learn is not installed.
     """
     try:
-        from sklearn.datasets import load_digits as load  # noqa: PLC0415 - optional and slow to import
+        from sklearn.datasets import load_digits as load  # optional, and slow to import
     except ImportError as error:
         raise DataError("The digits data need scikit-learn; install it with: pip install scikit-learn") from error
     digits = load()

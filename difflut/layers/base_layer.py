@@ -73,7 +73,8 @@ class BaseLUTLayer(nn.Module, ABC):
 
     def select_pins(self, features: Tensor) -> Tensor:
         """Take the pins (output_size, n, batch) from feature-major inputs (input_size, batch)."""
-        return features.index_select(0, self.mapping().flatten()).unflatten(0, (self.output_size, self.n))
+        pins = features.index_select(0, self.mapping().flatten())
+        return pins.view(self.output_size, self.n, features.shape[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Answer a batch: (batch, input_size) -> (batch, output_width), feature-major in memory."""

@@ -78,4 +78,4 @@ class LearnableLayer(BaseLUTLayer):
             return super().select_pins(features)
         chosen, candidates = self.mapping().flatten(), self.candidates.flatten(0, 1)
         pins = route_hard(features, chosen, candidates, self.routing_logits.flatten(0, 1), self.routing_tau)
-        return pins.unflatten(0, (self.output_size, self.n))
+        return pins.view(self.output_size, self.n, features.shape[1])

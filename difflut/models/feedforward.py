@@ -99,7 +99,7 @@ class SimpleFeedForward(BaseLUTModel):
     def class_counts(self, x: Tensor) -> Tensor:
         """Return the exact votes per class, int64 (batch, num_classes), as the hardware counts them."""
         with torch.no_grad(), _evaluating(self):
-            parts = [self.output_layer.sum_groups(self._answer(rows)) for rows in x.split(_PREDICTION_ROWS)]
+            parts = [self.output_layer.sum_groups(self._answer(rows)) for rows in torch.split(x, _PREDICTION_ROWS)]
         return torch.cat(parts).to(torch.int64)
 
     def predict(self, x: Tensor) -> Tensor:

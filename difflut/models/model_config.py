@@ -142,8 +142,7 @@ class ModelConfig:
             raise ConfigError("encoder_config must be a table with a name, e.g. {name: thermometer, num_bits: 4}.")
         _check_keys("encoder_config", self.encoder_config)
         _check_choice("encoder_config.name", self.encoder_config["name"], REGISTRY.list_encoders())
-        bits = self.encoder_config.get("num_bits")
-        _check_integer("encoder_config.num_bits", bits, 1, MAX_NUM_BITS)
+        bits = _check_integer("encoder_config.num_bits", self.encoder_config.get("num_bits"), 1, MAX_NUM_BITS)
         if bits * (self.input_size or 1) > MAX_ENCODED_BITS:
             raise ConfigError(f"input_size * encoder_config.num_bits must be at most {MAX_ENCODED_BITS}.")
 
@@ -183,9 +182,10 @@ class ModelConfig:
         InputFormat(**values)
 
 
-def _check_integer(name: str, value: object, low: int, high: int) -> None:
+def _check_integer(name: str, value: object, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         raise ConfigError(f"{name} is {value!r}; it must be an integer from {low} to {high}.")
+    return value
 
 
 def _check_choice(name: str, value: object, choices: list[str]) -> None:

@@ -63,9 +63,9 @@ def load_model(path: str | Path) -> SimpleFeedForward:
     """
     try:
         content = read_archive(Path(path))
-        config = _read_config(content)
+        config, state = _check_content(content)
         _check_config_fits_file(config, Path(path).stat().st_size)
-        return _restore(config, content["state"])
+        return _restore(config, state)
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -104,7 +104,7 @@ def _check_archive(data: bytes) -> None:
         raise CheckpointError(f"the file is damaged (checksum of {damaged!r}); save or train the model again.")
 
 
-def _read_config(content: object) -> ModelConfig:
+def _check_content(content: object) -> tuple[ModelConfig, dict[Any, Any]]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError("the file is not a DiffLUT model; save one with save_model().")
     if content.get("version") != VERSION:
@@ -114,7 +114,9 @@ def _read_config(content: object) -> ModelConfig:
     config = ModelConfig.from_dict(content["config"])
     if config.input_size is None or config.input_format is None:
         raise CheckpointError("config.input_size or config.input_format is missing; the model was never fitted.")
-    return config
+    if not isinstance(content["state"], dict):
+        raise CheckpointError(f"state is a {type(content['state']).__name__}, expected a table of tensors.")
+    return config, content["state"]
 
 
 def _check_config_fits_file(config: ModelConfig, file_bytes: int) -> None:
@@ -128,11 +130,9 @@ def _check_config_fits_file(config: ModelConfig, file_bytes: int) -> None:
         )
 
 
-def _restore(config: ModelConfig, state: object) -> SimpleFeedForward:
+def _restore(config: ModelConfig, state: dict[Any, Any]) -> SimpleFeedForward:
     model = REGISTRY.get_model(config.model_type)(config)
     assert isinstance(model, SimpleFeedForward)
-    if not isinstance(state, dict):
-        raise CheckpointError(f"state is a {type(state).__name__}, expected a table of tensors.")
     _check_state(state, _expected_state(model))
     model.load_state_dict(state)
     _check_values(model)

@@ -25,7 +25,7 @@ class EpochReport:
     eval_train_accuracy : in eval mode, on a fixed part of the training data.
     validation_accuracy : in eval mode, on all held-out data.
     learning_rate : of the epoch's last step.
-    is_best : whether no earlier epoch had a validation accuracy as high.
+    is_best : whether no earlier epoch had a higher validation accuracy.
     seconds : duration of the epoch.
     """
 

@@ -43,8 +43,9 @@ class RunState:
 
     @property
     def best(self) -> EpochReport | None:
-        """The report of the first epoch with the highest validation accuracy."""
-        return max(self.history, key=lambda report: report.validation_accuracy, default=None)
+        """The report of the last epoch with the highest validation accuracy."""
+        # The last one, because the learning rate falls: of equally good epochs it is the most settled.
+        return max(reversed(self.history), key=lambda report: report.validation_accuracy, default=None)
 
     def save(self, path: Path) -> None:
         """Write the state, replacing the file at once."""
@@ -92,8 +93,8 @@ class RunState:
         ------
         ConfigError : something differs; the message names the section.
         """
-        for section in config:
-            if self.config.get(section) != config[section]:
+        for section, settings in config.items():
+            if self.config.get(section) != settings:
                 raise ConfigError(
                     f"The run to resume had another configuration in the section {section!r}; "
                     f"restore it, or train without resuming."

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -39,7 +39,7 @@ def train(
 ) -> TrainingResult:
     """Train a model and write it, its figures and the state of the run to `out_dir`.
 
-    The best epoch is the first with the highest eval-mode accuracy on held-out training data; the test data are used
+    The best epoch is the last with the highest eval-mode accuracy on held-out training data; the test data are used
     once, at the end, on that epoch's model. Equal configurations, data and thread counts give equal weights,
     interrupted or not.
 
@@ -132,7 +132,7 @@ class _Run:
             ),
             validation_accuracy=validation,
             learning_rate=self.optimizer.param_groups[0]["lr"],
-            is_best=best is None or validation > best.validation_accuracy,
+            is_best=best is None or validation >= best.validation_accuracy,
             seconds=time.perf_counter() - started,
         )
         self.history.append(report)
@@ -171,12 +171,12 @@ class _Run:
         order = _shuffle(len(self.y), self.settings.seed, epoch)
         loss_sum, correct = 0.0, 0
         self.model.train()
-        for step, rows in enumerate(order.split(self.settings.batch_size), start=1):
+        for step, rows in enumerate(torch.split(order, self.settings.batch_size), start=1):
             self._set_learning_rate((epoch - 1) * self.steps + step - 1)
             scores = self.model(self.x[rows])
             loss = nn.functional.cross_entropy(scores, self.y[rows])
             self.optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             self.optimizer.step()
             loss_sum += loss.item() * len(rows)
             correct += int((scores.argmax(1) == self.y[rows]).sum())
