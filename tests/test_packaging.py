@@ -20,9 +20,9 @@ BIN = Path(sys.executable).parent
 DATA = {"templates": "difflut_compiler/_data/templates", "rtl_tests/benches": "difflut_compiler/_data/benches"}
 
 
-def run(*command: str | Path, cwd: Path = ROOT, **options: Any) -> str:
+def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
     """Run a command, fail with everything that it printed, and return its standard output."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
     return done.stdout
 

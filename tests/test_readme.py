@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-import click
 import pytest
 import typer
 from difflut_compiler.cli import app
+from typer.core import TyperGroup
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -82,21 +83,18 @@ def test_commands_exist(line: str) -> None:
 
 
 def check_options(program: str, words: list[str]) -> None:
-    """Follow the words through the command tree of the command line and look each option up."""
-    command: click.Command = typer.main.get_command(app)
-    if program.startswith("difflut-"):   # difflut-train is `difflut train`
+    """Follow the words to a command and look its options up."""
+    if program.startswith("difflut-"):  # difflut-train is `difflut train`
         words = [program.removeprefix("difflut-"), *words]
-    if isinstance(command, click.Group):
-        assert words, "`difflut` alone says nothing"
-        name = words.pop(0)
-        assert name in command.commands, f"difflut has no command {name}"
-        command = command.commands[name]
-    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    known.add("--help")
+    (name, *words) = words
+    commands = cast(TyperGroup, typer.main.get_command(app)).commands
+    assert name in commands, f"difflut has no command {name}"
+    known = {"--help"}
+    for parameter in commands[name].params:
+        known.update(parameter.opts, parameter.secondary_opts)
     for word in words:
         if word.startswith("-"):
-            option = word.split("=")[0]
-            assert option in known, f"difflut {command.name} has no option {option}"
+            assert word.split("=")[0] in known, f"difflut {name} has no option {word}"
 
 
 @pytest.mark.parametrize("line", command_lines(run=True))
