@@ -1,0 +1,143 @@
+"""From a scheduled graph to hardware text: split into modules, write each in the target's language, as a value.
+
+``emit`` reads as the table of contents of what is made: one module per layer, in the order of data flow, and a top
+module that connects them. Decisions are made here, once for every language; a target only knows how its language
+writes an expression (:mod:`difflut_compiler.targets`), and the templates only how a file is laid out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from difflut_compiler.graph import LutGraph, Node
+from difflut_compiler.names import Ref, Signal, check_identifier, feature_slices, name_nets, stage_name
+from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
+from difflut_compiler.schedule import Schedule
+from difflut_compiler.targets.target import Module, Slice, Statement, Target, TopModule, Value
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """Hardware as a value: file names and their text, in the order in which tools must read them."""
+
+    top: str
+    target: str
+    files: Mapping[str, str]
+    latency_cycles: int
+    feature_bits: int
+    outputs: Mapping[str, int]
+
+    def digest(self) -> str:
+        """SHA-256 over names and texts; equal plans have equal digests on every machine."""
+        sha = hashlib.sha256()
+        for name, text in self.files.items():
+            sha.update(f"{name}\0{len(text)}\0{text}".encode())
+        return sha.hexdigest()
+
+
+def emit(scheduled: Schedule, target: Target, top: str) -> BuildPlan:
+    """Write ``scheduled`` in the language of ``target`` with ``top`` as the name of the top module."""
+    graph = scheduled.graph
+    check_identifier(top, "the top name")
+    refs = name_nets(graph)
+    features = Signal("features", sum(width for _, _, width in feature_slices(graph)))
+    modules = _split_modules(graph, refs, features, top)
+    top_module = _connect(graph, refs, features, modules, scheduled, top)
+    files = target.write(modules, top_module)
+    outputs = {signal.name: signal.width or 1 for signal in top_module.outputs}
+    return BuildPlan(top, target.name, files, scheduled.latency_cycles, features.width or 0, outputs)
+
+
+def _split_modules(graph: LutGraph, refs: Mapping[int, Ref], features: Signal, top: str) -> list[Module]:
+    """One module per layer that computes or registers anything."""
+    members: dict[str, list[int]] = {layer: [] for layer in graph.layers}
+    for net in sorted(refs, key=lambda net: (graph.node(net).origin, net)):
+        if not isinstance(graph.node(net).op, Output):
+            members[graph.node(net).origin.layer].append(net)
+    values = _Values(graph, refs, features)
+    order = {net: place for place, net in enumerate(graph.order())}
+    return [
+        _make_module(graph, refs, values, layer, sorted(nets, key=order.__getitem__), top)
+        for layer, nets in members.items()
+        if nets
+    ]
+
+
+class _Values:
+    """What a node reads, as the targets see it: a reference, a constant, or a slice of the input port."""
+
+    def __init__(self, graph: LutGraph, refs: Mapping[int, Ref], features: Signal) -> None:
+        self._graph = graph
+        self._refs = refs
+        self._slices = {net: Slice(features, low, width) for net, low, width in feature_slices(graph)}
+
+    def __getitem__(self, net: int) -> Value:
+        op = self._graph.node(net).op
+        if isinstance(op, Const):
+            return op
+        return self._slices[net] if isinstance(op, Input) else self._refs[net]
+
+
+def _make_module(
+    graph: LutGraph, refs: Mapping[int, Ref], values: _Values, layer: str, nets: Sequence[int], top: str
+) -> Module:
+    nodes = {net: graph.node(net) for net in nets}
+    statements = [_state(graph, values, refs[net], node) for net, node in nodes.items()]
+    own = {refs[net].signal for net in nets}
+    read = {signal for statement in statements for signal in statement.signals_read()}
+    exported = {
+        refs[net].signal
+        for net in nets
+        if any(isinstance(graph.node(reader).op, Output) or reader not in nodes for reader in graph.dag.successors(net))
+    }
+    return Module(
+        name=f"{top}_{stage_name(layer)}",
+        instance=f"{stage_name(layer)}_stage",
+        title=_title(layer, nodes.values()),
+        inputs=tuple(sorted(read - own)),
+        outputs=tuple(sorted(exported)),
+        internals=tuple(sorted(own - exported)),
+        bits=tuple(sorted((s for s in statements if isinstance(s.op, Lut | Compare)), key=lambda s: s.result)),
+        words=tuple(s for s in statements if not isinstance(s.op, Lut | Compare | Register)),
+        registers=tuple(sorted((s for s in statements if isinstance(s.op, Register)), key=lambda s: s.result)),
+    )
+
+
+def _state(graph: LutGraph, values: _Values, result: Ref, node: Node) -> Statement:
+    signed = any(isinstance(op := graph.node(operand).op, Input) and op.signed for operand in node.operands)
+    return Statement(result, node.op, tuple(values[operand] for operand in node.operands), node.origin, signed)
+
+
+def _title(layer: str, nodes: Sequence[Node] | object) -> str:
+    counts: dict[str, int] = {}
+    for node in nodes:  # type: ignore[attr-defined]
+        counts[node.op.kind] = counts.get(node.op.kind, 0) + 1
+    return f"{layer}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+
+
+def _connect(
+    graph: LutGraph,
+    refs: Mapping[int, Ref],
+    features: Signal,
+    modules: Sequence[Module],
+    scheduled: Schedule,
+    top: str,
+) -> TopModule:
+    values = _Values(graph, refs, features)
+    outputs = graph.outputs()
+    driven = {signal for module in modules for signal in module.outputs}
+    ports = [graph.node(net).op for net in graph.inputs()]
+    first = ports[0] if ports else None
+    return TopModule(
+        name=top,
+        features=features,
+        feature_count=len(ports),
+        signed=isinstance(first, Input) and first.signed,
+        outputs=tuple(refs[net].signal for net in outputs),
+        internals=tuple(sorted(driven)),
+        modules=tuple(modules),
+        assignments=tuple((refs[net].signal, values[graph.node(net).operands[0]]) for net in outputs),
+        latency_cycles=scheduled.latency_cycles,
+    )

@@ -1,0 +1,29 @@
+"""Errors a user of the compiler can meet, each with the exit code of the command line.
+
+    CompilerError            2  something in the model or the request cannot be compiled
+    |-- GraphError           2  a graph that breaks its own rules
+    |-- MismatchError        1  two descriptions of the same network disagree
+    '-- ToolMissingError     3  an external tool is needed and not installed
+"""
+
+
+class CompilerError(Exception):
+    """Something in the model or in the request cannot be compiled; the message says what to do."""
+
+    exit_code = 2
+
+
+class GraphError(CompilerError):
+    """A graph breaks a rule that every :class:`~difflut_compiler.graph.LutGraph` keeps."""
+
+
+class MismatchError(CompilerError):
+    """Two descriptions that must be the same network were found to differ."""
+
+    exit_code = 1
+
+
+class ToolMissingError(CompilerError):
+    """An external tool is needed for what was asked and is not installed."""
+
+    exit_code = 3

@@ -1,0 +1,177 @@
+"""Running a LUT graph on arrays: the oracle for every pass, every target and the trained model.
+
+Nets are evaluated level by level, all LUTs of one level and fan-in in one array operation, 64 samples per machine
+word. What an operation means is asked of its class in :mod:`difflut_compiler.ops`; this module only moves arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from difflut_compiler.errors import CompilerError
+from difflut_compiler.ops import Bits, Compare, Const, Input, Lut, Output, Register, Words, table_to_bools
+
+if TYPE_CHECKING:
+    from difflut_compiler.graph import LutGraph, Node
+
+SAMPLES_PER_CHUNK = 4096
+LUT_SCRATCH_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Nodes that are evaluated in one go: same operation, same number of operands, no one reads another."""
+
+    nodes: tuple[Node, ...]
+    nets: NDArray[np.int64]
+    operands: NDArray[np.int64]
+    tables: NDArray[np.bool_]
+
+
+def evaluate_nets(graph: LutGraph, inputs: ArrayLike, nets: Sequence[int]) -> Words:
+    """Values of ``nets`` for integer ``inputs`` of shape ``(samples, inputs)``; returns ``(nets, samples)``."""
+    words = _checked_inputs(graph, np.asarray(inputs))
+    groups = list(_groups(graph))
+    chunks = range(0, words.shape[1], SAMPLES_PER_CHUNK)
+    parts = [_evaluate_chunk(graph, groups, words[:, start : start + SAMPLES_PER_CHUNK], nets) for start in chunks]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((len(nets), 0), dtype=np.int64)
+
+
+def _checked_inputs(graph: LutGraph, inputs: NDArray[np.int64]) -> Words:
+    ports = graph.inputs()
+    if inputs.ndim != 2 or inputs.shape[1] != len(ports):
+        raise CompilerError(f"inputs have shape {inputs.shape}, the circuit takes (samples, {len(ports)})")
+    if not np.issubdtype(inputs.dtype, np.integer):
+        raise CompilerError(f"inputs are {inputs.dtype}, the circuit takes integers in its input format")
+    words = np.ascontiguousarray(inputs.T, dtype=np.int64)
+    for row, net in enumerate(ports):
+        op = graph.node(net).op
+        assert isinstance(op, Input)
+        values = words[row]
+        if values.size and (values.min() < op.min_value or values.max() > op.max_value):
+            raise CompilerError(
+                f"input {op.name} has values {values.min()} to {values.max()}, its port takes {op.min_value} to {op.max_value}"
+            )
+    return words
+
+
+def _groups(graph: LutGraph) -> Iterator[_Group]:
+    """Groups of nodes in an order in which operands come first."""
+    level: dict[int, int] = {}
+    members: dict[tuple[int, str, int], list[int]] = {}
+    for net in graph.order():
+        node = graph.node(net)
+        level[net] = 1 + max((level[operand] for operand in node.operands), default=-1)
+        members.setdefault((level[net], node.op.kind, len(node.operands)), []).append(net)
+    for _, kind, arity in sorted(members):
+        nets = members[_, kind, arity]
+        nodes = tuple(graph.node(net) for net in nets)
+        operands = np.array([node.operands for node in nodes], dtype=np.int64).reshape(len(nets), arity)
+        luts = [node.op for node in nodes if isinstance(node.op, Lut)]
+        tables = np.stack([table_to_bools(op.table, op.fan_in) for op in luts]) if luts else np.zeros((0, 0), np.bool_)
+        yield _Group(nodes, np.array(nets, dtype=np.int64), operands, tables)
+
+
+class _Values:
+    """The values of all nets for one chunk of samples: bits packed, words as integers."""
+
+    def __init__(self, graph: LutGraph, samples: int) -> None:
+        self.samples = samples
+        nets = np.fromiter(graph, dtype=np.int64, count=len(graph))
+        is_bit = np.array([graph.node(net).width == 1 and not _is_word_input(graph, net) for net in nets.tolist()])
+        self._is_bit = np.zeros(nets.max(initial=-1) + 1, dtype=np.bool_)
+        self._is_bit[nets] = is_bit
+        self._row = np.zeros_like(self._is_bit, dtype=np.int64)
+        self._row[nets[is_bit]] = np.arange(int(is_bit.sum()))
+        self._row[nets[~is_bit]] = np.arange(int((~is_bit).sum()))
+        self._bits = np.zeros((int(is_bit.sum()), -(-samples // 64)), dtype=np.uint64)
+        self._words = np.zeros((int((~is_bit).sum()), samples), dtype=np.int64)
+
+    def bits(self, nets: NDArray[np.int64]) -> Bits:
+        """Packed bits of nets of width 1, any shape of ``nets`` plus one axis of words."""
+        return self._bits[self._row[nets]]
+
+    def words(self, nets: NDArray[np.int64]) -> Words:
+        """Integer values ``(nets, samples)``; bits read as 0 and 1."""
+        is_bit = self._is_bit[nets]
+        values = np.empty((len(nets), self.samples), dtype=np.int64)
+        values[~is_bit] = self._words[self._row[nets[~is_bit]]]
+        values[is_bit] = unpack_bits(self._bits[self._row[nets[is_bit]]], self.samples)
+        return values
+
+    def set_bits(self, nets: NDArray[np.int64], bits: Bits) -> None:
+        self._bits[self._row[nets]] = bits
+
+    def set_words(self, nets: NDArray[np.int64], values: Words) -> None:
+        is_bit = self._is_bit[nets]
+        self._words[self._row[nets[~is_bit]]] = values[~is_bit]
+        self._bits[self._row[nets[is_bit]]] = pack_bits(values[is_bit] != 0)
+
+
+def _is_word_input(graph: LutGraph, net: int) -> bool:
+    """A signed one-bit input is -1 or 0, so it is kept as a number."""
+    op = graph.node(net).op
+    return isinstance(op, Input) and op.signed
+
+
+def _evaluate_chunk(graph: LutGraph, groups: Sequence[_Group], inputs: Words, nets: Sequence[int]) -> Words:
+    values = _Values(graph, inputs.shape[1])
+    values.set_words(np.array(graph.inputs(), dtype=np.int64), inputs)
+    for group in groups:
+        _evaluate_group(group, values)
+    return values.words(np.array(nets, dtype=np.int64))
+
+
+def _evaluate_group(group: _Group, values: _Values) -> None:
+    first = group.nodes[0].op
+    if isinstance(first, Input):
+        return
+    if isinstance(first, Lut):
+        _evaluate_luts(group, values)
+    elif isinstance(first, Compare):
+        ops = [node.op for node in group.nodes if isinstance(node.op, Compare)]
+        values.set_bits(group.nets, pack_bits(Compare.evaluate(ops, values.words(group.operands[:, 0]))))
+    elif isinstance(first, Const):
+        consts = [node.op for node in group.nodes if isinstance(node.op, Const)]
+        values.set_words(group.nets, Const.evaluate(consts, values.samples))
+    elif isinstance(first, Register | Output):
+        values.set_words(group.nets, values.words(group.operands[:, 0]))
+    else:
+        _evaluate_arithmetic(group, values)
+
+
+def _evaluate_luts(group: _Group, values: _Values) -> None:
+    words_per_net = -(-values.samples // 64)
+    bytes_per_lut = 8 * max(1, words_per_net) << group.operands.shape[1]
+    step = max(1, LUT_SCRATCH_BYTES // bytes_per_lut)
+    for start in range(0, len(group.nets), step):
+        part = slice(start, start + step)
+        values.set_bits(group.nets[part], Lut.evaluate(group.tables[part], values.bits(group.operands[part])))
+
+
+def _evaluate_arithmetic(group: _Group, values: _Values) -> None:
+    """Sums and comparisons: few nodes, so one by one."""
+    for node, net, operands in zip(group.nodes, group.nets, group.operands, strict=True):
+        op, words = node.op, values.words(operands)
+        assert not isinstance(op, Input | Const | Compare | Lut | Register | Output)
+        result = op.evaluate(words) if op.kind in ("popcount", "argmax") else op.evaluate(*words)
+        values.set_words(np.array([net]), result[np.newaxis])
+
+
+def pack_bits(bits: NDArray[np.bool_]) -> Bits:
+    """``(nets, samples)`` booleans to ``(nets, words)``, sample 0 in the lowest bit."""
+    samples = bits.shape[1]
+    padded = np.zeros((bits.shape[0], -(-samples // 64) * 64), dtype=np.bool_)
+    padded[:, :samples] = bits
+    return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+
+
+def unpack_bits(bits: Bits, samples: int) -> Words:
+    """The inverse of :func:`pack_bits`, as integers 0 and 1."""
+    raw = np.ascontiguousarray(bits.astype("<u8", copy=False)).view(np.uint8)
+    return np.unpackbits(raw, axis=1, count=samples, bitorder="little").astype(np.int64)

@@ -1,0 +1,114 @@
+"""Identifiers of the generated hardware: one gate for names that come from outside, one place that gives out names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from difflut_compiler.errors import CompilerError
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
+
+IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+MAX_IDENTIFIER_LENGTH = 64
+
+# Words that Verilog (2005 and SystemVerilog) or VHDL (2008) keep for themselves and that match IDENTIFIER.
+RESERVED = frozenset(
+    """
+    abs access after alias all always and architecture array assert assign assume attribute automatic begin bind bit
+    block body bool boolean break buf buffer bus byte case casex casez cell checker class clocking component
+    config configuration const constant constraint context continue cover default defparam deassign design
+    disable disconnect dist do downto edge else elsif end endcase endmodule entity enum event exit expect export
+    extends extern file final for force forever fork function generate generic genvar global group guarded if iff
+    impure in include inertial initial inout input inside instance int integer interface is join label library
+    linkage literal local localparam logic loop map medium mod modport module nand negedge new next nmos nor not
+    null of on open or others out output package packed parameter pmos port posedge postponed primitive priority
+    procedure process program property protected pure rand range record reg register reject release rem repeat
+    report restrict return rol ror scalared select sequence severity shared signal signed sla sll small solve specify sra
+    srl static string strong struct subtype super supply table tagged task then this time to transport tran
+    tri type typedef unaffected union unique unit units unsigned until use var variable vector virtual void wait
+    wand weak when while wildcard wire with within wor xnor xor
+    """.split()
+)
+
+
+def check_identifier(name: str, what: str) -> str:
+    """Return ``name`` if it is a legal, portable identifier in every target language; else say what is wrong."""
+    if not IDENTIFIER.fullmatch(name) or len(name) > MAX_IDENTIFIER_LENGTH:
+        raise CompilerError(
+            f"{what} {name!r} is not a portable identifier: use lower-case letters, digits and single underscores, "
+            f"a letter first, at most {MAX_IDENTIFIER_LENGTH} characters"
+        )
+    if name in RESERVED:
+        raise CompilerError(f"{what} {name!r} is a reserved word of Verilog or VHDL; choose another name")
+    return name
+
+
+class Signal(NamedTuple):
+    """A signal of the hardware; ``width`` None is a single wire, a number a vector of that many bits."""
+
+    name: str
+    width: int | None
+
+
+class Ref(NamedTuple):
+    """Where a net is found: a whole signal, or one bit of a vector."""
+
+    signal: Signal
+    bit: int | None
+
+    def bit_names(self) -> list[str]:
+        """The net's bits as ``name[3]``, least significant first, as netlists name them: a lone bit has no index."""
+        if self.signal.width in (None, 1):
+            return [self.signal.name]
+        if self.bit is not None:
+            return [f"{self.signal.name}[{self.bit}]"]
+        return [f"{self.signal.name}[{bit}]" for bit in range(self.signal.width or 1)]
+
+
+def stage_name(layer: str) -> str:
+    """``layers.0`` becomes ``layer_0``; other layers keep their name."""
+    return layer.replace("layers.", "layer_").replace(".", "_")
+
+
+def name_nets(graph: LutGraph) -> Mapping[int, Ref]:
+    """Give every net its place in the hardware, from its origin alone.
+
+    Per layer ``L``: LUTs and comparators are bits of the vector ``L_d``, one-bit registers bits of ``L_q``, and every
+    part of a sum or of the argmax is a signal of its own, ``L_<index>_<part>``, its register with ``_q`` behind it.
+    Inputs are slices of the port ``features``, outputs ports of their own. Constants have no signal.
+    """
+    vectors: dict[str, list[int]] = {}
+    refs: dict[int, Ref] = {}
+    for net in sorted(graph, key=lambda net: (graph.node(net).origin, net)):
+        node = graph.node(net)
+        stage = stage_name(node.origin.layer)
+        if isinstance(node.op, Input | Const):
+            continue
+        if isinstance(node.op, Output):
+            refs[net] = _whole(node.op.name, node.width)
+        elif isinstance(node.op, Lut | Compare):
+            vectors.setdefault(f"{stage}_d", []).append(net)
+        elif isinstance(node.op, Register) and node.width == 1:
+            vectors.setdefault(f"{stage}_q", []).append(net)
+        else:
+            suffix = "_q" if isinstance(node.op, Register) else ""
+            part = node.origin.part.replace(".", "_")
+            refs[net] = _whole(f"{stage}_{node.origin.index}" + (f"_{part}" if part else "") + suffix, node.width)
+    for name, nets in vectors.items():
+        refs.update((net, Ref(Signal(name, len(nets)), bit)) for bit, net in enumerate(nets))
+    return refs
+
+
+def _whole(name: str, width: int) -> Ref:
+    return Ref(Signal(name, None if width == 1 else width), None)
+
+
+def feature_slices(graph: LutGraph) -> Iterator[tuple[int, int, int]]:
+    """``(net, lowest bit, width)`` of every input in the packed port ``features``, first feature lowest."""
+    offset = 0
+    for net in graph.inputs():
+        width = graph.node(net).width
+        yield net, offset, width
+        offset += width

@@ -1,0 +1,77 @@
+"""``drop-unused-inputs``: a LUT keeps only the pins that can change its output, each net at most once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.ops import Lut, bools_to_table, table_to_bools
+from difflut_compiler.passes.runner import PassResult
+
+
+@dataclass(frozen=True)
+class DropUnusedInputs:
+    """Join pins that read the same net, and drop pins that no table entry depends on."""
+
+    name: ClassVar[str] = "drop-unused-inputs"
+
+    def apply(self, graph: LutGraph) -> PassResult:
+        luts = [net for net in graph.order() if isinstance(graph.node(net).op, Lut)]
+        joined = [net for net in luts if _join_equal_pins(graph, net)]
+        dropped = [net for net, unused in _unused_pins(graph, luts) if _drop_pins(graph, net, unused)]
+        return PassResult(bool(joined or dropped))
+
+
+def _join_equal_pins(graph: LutGraph, net: int) -> bool:
+    """A LUT that reads one net on two pins only ever sees the addresses where both bits are equal."""
+    node = graph.node(net)
+    assert isinstance(node.op, Lut)
+    distinct = list(dict.fromkeys(node.operands))
+    if len(distinct) == node.op.fan_in:
+        return False
+    pin_of = np.array([distinct.index(operand) for operand in node.operands])
+    addresses = np.arange(1 << len(distinct))[:, np.newaxis] >> pin_of & 1
+    old_addresses = (addresses << np.arange(node.op.fan_in)).sum(axis=1)
+    table = table_to_bools(node.op.table, node.op.fan_in)[old_addresses]
+    graph.replace(net, Lut(len(distinct), bools_to_table(table)), distinct)
+    return True
+
+
+def _unused_pins(graph: LutGraph, luts: list[int]) -> list[tuple[int, NDArray[np.bool_]]]:
+    """LUTs with at least one pin that does not matter, and which pins; all LUTs of one fan-in at once."""
+    by_fan_in: dict[int, list[int]] = defaultdict(list)
+    for net in luts:
+        op = graph.node(net).op
+        assert isinstance(op, Lut)
+        by_fan_in[op.fan_in].append(net)
+    found = []
+    for fan_in, nets in sorted(by_fan_in.items()):
+        tables = np.stack([table_to_bools(graph.node(net).op.table, fan_in) for net in nets])  # type: ignore[union-attr]
+        unused = np.stack([_ignores(tables, position) for position in range(fan_in)], axis=1)
+        found += [(nets[row], unused[row]) for row in np.flatnonzero(unused.any(axis=1))]
+    return found
+
+
+def _ignores(tables: NDArray[np.bool_], position: int) -> NDArray[np.bool_]:
+    """Which of ``tables`` ``(luts, 2**n)`` have equal halves for address bit ``position``."""
+    halves = tables.reshape(len(tables), -1, 2, 1 << position)
+    equal: NDArray[np.bool_] = (halves[:, :, 0] == halves[:, :, 1]).all(axis=(1, 2))
+    return equal
+
+
+def _drop_pins(graph: LutGraph, net: int, unused: NDArray[np.bool_]) -> bool:
+    """Keep the table's entries at unused pins = 0; a LUT that depends on nothing is left to fold-constants."""
+    node = graph.node(net)
+    assert isinstance(node.op, Lut)
+    kept = np.flatnonzero(~unused) if not unused.all() else np.array([0])
+    if len(kept) == node.op.fan_in:
+        return False
+    addresses = ((np.arange(1 << len(kept))[:, np.newaxis] >> np.arange(len(kept)) & 1) << kept).sum(axis=1)
+    table = table_to_bools(node.op.table, node.op.fan_in)[addresses]
+    graph.replace(net, Lut(len(kept), bools_to_table(table)), [node.operands[pin] for pin in kept])
+    return True

@@ -1,0 +1,136 @@
+"""What every target gets (modules made of statements) and what it must give (files)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+from difflut_compiler.graph import Origin
+from difflut_compiler.names import Ref, Signal
+from difflut_compiler.ops import AnyOp, Const
+
+
+class Slice(NamedTuple):
+    """``width`` neighbouring bits of a vector, starting at bit ``low``."""
+
+    signal: Signal
+    low: int
+    width: int
+
+
+Value = Ref | Const | Slice
+
+
+class Statement(NamedTuple):
+    """One net: where its value goes, how it is computed, from what, and where in the model it comes from."""
+
+    result: Ref
+    op: AnyOp
+    operands: tuple[Value, ...]
+    origin: Origin
+    signed: bool
+    """Whether an operand is a signed input word."""
+
+    def signals_read(self) -> Iterable[Signal]:
+        return (value.signal for value in self.operands if not isinstance(value, Const))
+
+
+@dataclass(frozen=True)
+class Module:
+    """One layer of the network: single-bit logic, words, and registers, each in an order that simulates correctly."""
+
+    name: str
+    instance: str
+    title: str
+    inputs: tuple[Signal, ...]
+    outputs: tuple[Signal, ...]
+    internals: tuple[Signal, ...]
+    bits: tuple[Statement, ...]
+    words: tuple[Statement, ...]
+    registers: tuple[Statement, ...]
+
+    @property
+    def clocked(self) -> bool:
+        return bool(self.registers)
+
+
+@dataclass(frozen=True)
+class TopModule:
+    """The modules, connected: ``features`` in, one port per output, a clock if anything is registered."""
+
+    name: str
+    features: Signal
+    feature_count: int
+    signed: bool
+    outputs: tuple[Signal, ...]
+    internals: tuple[Signal, ...]
+    modules: tuple[Module, ...]
+    assignments: tuple[tuple[Signal, Value], ...]
+    latency_cycles: int
+
+    @property
+    def clocked(self) -> bool:
+        return any(module.clocked for module in self.modules)
+
+    @property
+    def header(self) -> list[str]:
+        """What a reader of the top file must know, one line each."""
+        bits = (self.features.width or 0) // max(1, self.feature_count)
+        sign = "signed" if self.signed else "unsigned"
+        latency = f"{self.latency_cycles} clock cycles, one sample per cycle" if self.clocked else "combinational"
+        return [
+            f"{self.name}: a look-up-table network made by DiffLUT. This file belongs to its user.",
+            f"features: {self.feature_count} {sign} words of {bits} bits, feature 0 in the lowest bits.",
+            f"latency: {latency}.",
+        ]
+
+
+class Target(Protocol):
+    """A language. ``write`` turns modules into files, in the order in which tools must read them."""
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+
+    def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]: ...
+
+
+def value_width(value: Value) -> int:
+    """How many bits a value has."""
+    if isinstance(value, Const):
+        return value.bits
+    if isinstance(value, Slice):
+        return value.width
+    return 1 if value.bit is not None else value.signal.width or 1
+
+
+def register_runs(registers: Sequence[Statement]) -> list[tuple[Value, Value]]:
+    """Registers as ``(result, source)`` pairs, neighbouring bits of the same two vectors joined into slices."""
+    runs: list[tuple[Value, Value]] = []
+    for statement in registers:
+        result, source = statement.result, statement.operands[0]
+        if runs and (joined := _join(runs[-1], (result, source))):
+            runs[-1] = joined
+        else:
+            runs.append((result, source))
+    return runs
+
+
+def _join(run: tuple[Value, Value], bit: tuple[Value, Value]) -> tuple[Value, Value] | None:
+    sides = [_append_bit(left, right) for left, right in zip(run, bit, strict=True)]
+    return (sides[0], sides[1]) if sides[0] is not None and sides[1] is not None else None
+
+
+def _append_bit(run: Value, bit: Value) -> Slice | None:
+    """``run`` and the next higher bit of the same vector as one slice, if that is what they are."""
+    if isinstance(run, Const) or not isinstance(bit, Ref) or bit.bit is None or run.signal != bit.signal:
+        return None
+    if isinstance(run, Ref):
+        return Slice(bit.signal, run.bit, 2) if run.bit is not None and bit.bit == run.bit + 1 else None
+    return Slice(bit.signal, run.low, run.width + 1) if bit.bit == run.low + run.width else None
+
+
+def lut_name(statement: Statement) -> str:
+    """``LUT_12`` for LUT 12 of its layer."""
+    part = statement.origin.part.replace(".", "_")
+    return f"LUT_{statement.origin.index}" + (f"_{part}" if part else "")

@@ -1,0 +1,121 @@
+"""Verilog-2005: how it writes values and operations. Every LUT is a named constant indexed by its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from difflut_compiler.names import Ref, Signal
+from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount
+from difflut_compiler.targets.target import (
+    Module,
+    Statement,
+    TopModule,
+    Value,
+    lut_name,
+    register_runs,
+    value_width,
+)
+from difflut_compiler.targets.templates import render
+
+
+@dataclass(frozen=True)
+class Verilog:
+    """One file per module. LUTs of a layer stand in one combinational block: simulators digest that best."""
+
+    name: ClassVar[str] = "verilog"
+    suffix: ClassVar[str] = ".v"
+
+    def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]:
+        files = {f"{module.name}.v": _render_module(module) for module in modules}
+        return files | {f"{top.name}.v": _render_top(top)}
+
+
+def _render_module(module: Module) -> str:
+    procedural = {s.result.signal for s in (*module.bits, *module.registers)}
+    return render(
+        "verilog/module.v.j2",
+        name=module.name,
+        title=module.title,
+        clocked=module.clocked,
+        inputs=[_declare("input  wire", signal) for signal in module.inputs],
+        outputs=[_declare("output reg " if s in procedural else "output wire", s) for s in module.outputs],
+        internals=[_declare("reg " if s in procedural else "wire", s) for s in module.internals],
+        tables=[_declare_table(s) for s in module.bits if isinstance(s.op, Lut)],
+        bits=[f"{_value(s.result)} = {_expression(s)};" for s in module.bits],
+        words=[f"{_value(s.result)} = {_expression(s)};" for s in module.words],
+        registers=[f"{_value(q)} <= {_value(d)};" for q, d in register_runs(module.registers)],
+    )
+
+
+def _render_top(top: TopModule) -> str:
+    return render(
+        "verilog/top.v.j2",
+        name=top.name,
+        header=top.header,
+        clocked=top.clocked,
+        inputs=[_declare("input  wire", top.features)],
+        outputs=[_declare("output wire", signal) for signal in top.outputs],
+        internals=[_declare("wire", signal) for signal in top.internals],
+        modules=top.modules,
+        assignments=[f"{signal.name} = {_value(value)};" for signal, value in top.assignments],
+    )
+
+
+def _declare(kind: str, signal: Signal) -> str:
+    return f"{kind} {signal.name}" if signal.width is None else f"{kind} [{signal.width - 1}:0] {signal.name}"
+
+
+def _declare_table(statement: Statement) -> str:
+    op = statement.op
+    assert isinstance(op, Lut)
+    size = 1 << op.fan_in
+    return f"[{size - 1}:0] {lut_name(statement)} = {size}'h{op.table:0{max(1, size // 4)}x};"
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, Const):
+        return f"{value.bits}'d{value.value}"
+    if isinstance(value, Ref):
+        return value.signal.name if value.bit is None else f"{value.signal.name}[{value.bit}]"
+    if value.width == value.signal.width:
+        return value.signal.name
+    high = value.low + value.width - 1
+    return f"{value.signal.name}[{high}:{value.low}]" if value.width > 1 else f"{value.signal.name}[{high}]"
+
+
+def _extend(value: Value, width: int) -> str:
+    """``value`` with zeros in front, so that both sides of an operator have the width of the result."""
+    padding = width - value_width(value)
+    return f"{{{padding}'d0, {_value(value)}}}" if padding else _value(value)
+
+
+def _expression(statement: Statement) -> str:
+    op, operands = statement.op, statement.operands
+    widest = max(value_width(operand) for operand in operands)
+    match op:
+        case Lut():
+            address = ", ".join(_value(operand) for operand in reversed(operands))
+            return f"{lut_name(statement)}[{{{address}}}]" if len(operands) > 1 else f"{lut_name(statement)}[{address}]"
+        case Compare():
+            return _compare(op.threshold, operands[0], statement.signed)
+        case PopCount():
+            width = len(operands).bit_length()
+            return " + ".join(_extend(operand, width) for operand in operands)
+        case Add():
+            return f"{_extend(operands[0], op.bits)} + {_extend(operands[1], op.bits)}"
+        case Greater():
+            return f"{_extend(operands[1], widest)} > {_extend(operands[0], widest)}"
+        case Mux():
+            width = max(value_width(operands[1]), value_width(operands[2]))
+            return f"{_value(operands[0])} ? {_extend(operands[2], width)} : {_extend(operands[1], width)}"
+    raise TypeError(f"Verilog has no expression for {op.kind} at {statement.origin}; expand it first")
+
+
+def _compare(threshold: int, word: Value, signed: bool) -> str:
+    bits = value_width(word)
+    if not signed:
+        return f"{_value(word)} >= {bits}'d{threshold}"
+    literal = threshold & ((1 << bits) - 1)
+    return f"$signed({_value(word)}) >= $signed({bits}'h{literal:x})"

@@ -1,0 +1,120 @@
+"""VHDL-2008: how it writes values and operations. Every LUT is a call of ``lut`` with its own constant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from difflut_compiler.names import Ref, Signal
+from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount
+from difflut_compiler.targets.target import Module, Slice, Statement, TopModule, Value, register_runs, value_width
+from difflut_compiler.targets.templates import render
+
+
+@dataclass(frozen=True)
+class Vhdl:
+    """One file per entity, and a package with the four functions that they share."""
+
+    name: ClassVar[str] = "vhdl"
+    suffix: ClassVar[str] = ".vhd"
+
+    def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]:
+        package = f"{top.name}_functions"
+        files = {f"{package}.vhd": render("vhdl/functions.vhd.j2", package=package)}
+        files |= {f"{module.name}.vhd": _render_module(module, package) for module in modules}
+        return files | {f"{top.name}.vhd": _render_top(top)}
+
+
+def _render_module(module: Module, package: str) -> str:
+    return render(
+        "vhdl/module.vhd.j2",
+        name=module.name,
+        title=module.title,
+        package=package,
+        clocked=module.clocked,
+        inputs=[_declare(signal, "in ") for signal in module.inputs],
+        outputs=[_declare(signal, "out ") for signal in module.outputs],
+        internals=[_declare(signal) for signal in module.internals],
+        bits=[f"{_value(s.result)} <= {_expression(s)};" for s in module.bits],
+        words=[f"{_value(s.result)} <= {_expression(s)};" for s in module.words],
+        registers=[f"{_value(q)} <= {_value(d)};" for q, d in register_runs(module.registers)],
+    )
+
+
+def _render_top(top: TopModule) -> str:
+    return render(
+        "vhdl/top.vhd.j2",
+        name=top.name,
+        header=top.header,
+        clocked=top.clocked,
+        inputs=[_declare(top.features, "in ")],
+        outputs=[_declare(signal, "out ") for signal in top.outputs],
+        internals=[_declare(signal) for signal in top.internals],
+        modules=top.modules,
+        assignments=[f"{signal.name} <= {_value(value)};" for signal, value in top.assignments],
+    )
+
+
+def _declare(signal: Signal, direction: str = "") -> str:
+    kind = "std_logic" if signal.width is None else f"std_logic_vector({signal.width - 1} downto 0)"
+    return f"{signal.name} : {direction}{kind}"
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, Const):
+        return f"'{value.value}'" if value.bits == 1 else f'B"{value.value:0{value.bits}b}"'
+    if isinstance(value, Ref):
+        return value.signal.name if value.bit is None else f"{value.signal.name}({value.bit})"
+    if value.width == value.signal.width:
+        return value.signal.name
+    return f"{value.signal.name}({value.low + value.width - 1} downto {value.low})"
+
+
+def _word(value: Value, width: int) -> str:
+    """``value`` as an ``unsigned`` of ``width`` bits."""
+    return f"extend({_value(value)}, {width})"
+
+
+def _same_type(value: Value, width: int) -> str:
+    """``value`` in the type of a signal of ``width`` bits."""
+    return _value(value) if value_width(value) == width else f"std_logic_vector({_word(value, width)})"
+
+
+def _expression(statement: Statement) -> str:
+    op, operands = statement.op, statement.operands
+    widest = max(value_width(operand) for operand in operands)
+    match op:
+        case Lut():
+            return _lut(op, operands)
+        case Compare():
+            return _compare(op.threshold, operands[0], statement.signed)
+        case PopCount() if len(operands) == 1:
+            return _value(operands[0])
+        case PopCount():
+            width = len(operands).bit_length()
+            return f"std_logic_vector({' + '.join(_word(operand, width) for operand in operands)})"
+        case Add():
+            return f"std_logic_vector({_word(operands[0], op.bits)} + {_word(operands[1], op.bits)})"
+        case Greater():
+            return f"to_bit({_word(operands[1], widest)} > {_word(operands[0], widest)})"
+        case Mux():
+            width = max(value_width(operands[1]), value_width(operands[2]))
+            select = f"{_value(operands[0])} = '1'"
+            return f"{_same_type(operands[2], width)} when {select} else {_same_type(operands[1], width)}"
+    raise TypeError(f"VHDL has no expression for {op.kind} at {statement.origin}; expand it first")
+
+
+def _lut(op: Lut, operands: Sequence[Value]) -> str:
+    size = 1 << op.fan_in
+    table = f'X"{op.table:0{size // 4}x}"' if size >= 4 else f'B"{op.table:0{size}b}"'
+    address = " & ".join(_value(operand) for operand in reversed(operands))
+    return f"lut({table}, {address})" if len(operands) > 1 else f'lut({table}, "" & {address})'
+
+
+def _compare(threshold: int, word: Value, signed: bool) -> str:
+    kind = "signed" if signed else "unsigned"
+    assert isinstance(word, Slice)
+    # A full-range slice also of a one-bit vector, so that the operand always is a vector.
+    bits = f"{word.signal.name}({word.low + word.width - 1} downto {word.low})"
+    return f"to_bit({kind}({bits}) >= {threshold})"

@@ -1,0 +1,92 @@
+"""Cut points: how a whole circuit becomes many small ones that can be proven one by one.
+
+Every net of the graph that has a signal in the hardware is cut: its readers read a free input ``n<net>.<bit>``, its
+logic drives an output ``n<net>.<bit>.next``. Two circuits with the same cuts that agree on every output for every value of
+the free inputs compute the same at every net: operands come before readers, so induction over the graph's order (or
+over time, where the cut is a register) carries equality from the ports to every net and to the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.names import Ref, Signal, feature_slices
+from difflut_compiler.ops import Const, Input, Output
+from difflut_compiler.verify.equivalence import Circuit
+from difflut_compiler.verify.gates import Blif, Word, constant_word, write_gates
+
+
+def next_of(bit: str) -> str:
+    """The output that the logic of a cut bit drives."""
+    return f"{bit}.next"
+
+
+@dataclass(frozen=True)
+class CutNames:
+    """Names of the free inputs and proven outputs of a cut graph."""
+
+    features: Sequence[str]
+    cut_bits: Sequence[str]
+    output_bits: Sequence[str]
+
+    @property
+    def inputs(self) -> list[str]:
+        return [*self.features, *self.cut_bits]
+
+    @property
+    def outputs(self) -> list[str]:
+        return [next_of(bit) for bit in (*self.cut_bits, *self.output_bits)]
+
+
+def cut_word(graph: LutGraph, net: int) -> Word:
+    """The bits of a net under the names that both sides of a proof use."""
+    node = graph.node(net)
+    if isinstance(node.op, Const):
+        return constant_word(node.op.value, node.op.bits)
+    if isinstance(node.op, Output):
+        return output_bits(node.op.name, node.width)
+    return [f"n{net}.{bit}" for bit in range(node.width)]
+
+
+def output_bits(name: str, width: int) -> Word:
+    return [f"{name}.{bit}" for bit in range(width)]
+
+
+def cut_names(graph: LutGraph) -> CutNames:
+    features = [bit for net in graph.inputs() for bit in cut_word(graph, net)]
+    cut = [
+        bit for net in sorted(graph) if not isinstance(graph.node(net).op, Input | Const | Output) for bit in cut_word(graph, net)
+    ]
+    outputs = [bit for net in graph.outputs() for bit in cut_word(graph, net)]
+    return CutNames(features, cut, outputs)
+
+
+def reference_circuit(graph: LutGraph, joined: Mapping[str, str]) -> Circuit:
+    """The graph itself, cut at every net, each operation written in gates.
+
+    Readers of a bit in ``joined`` read the bit or constant that the hardware joined it with; that this is the same
+    value is one of the things proven, since the hardware drives ``<bit>.next`` from what it was joined with.
+    """
+    names = cut_names(graph)
+    blif = Blif()
+    for net in sorted(graph):
+        node = graph.node(net)
+        if isinstance(node.op, Input | Const):
+            continue
+        operands = [[joined.get(bit, bit) for bit in cut_word(graph, operand)] for operand in node.operands]
+        signed = any(isinstance(op := graph.node(operand).op, Input) and op.signed for operand in node.operands)
+        write_gates(blif, node.op, operands, signed, [next_of(bit) for bit in cut_word(graph, net)])
+    return Circuit(names.inputs, names.outputs, blif.lines)
+
+
+def feature_bit_names(graph: LutGraph) -> dict[str, str]:
+    """``features[12]`` of the hardware's port to the cut name of the same bit."""
+    port = Signal("features", sum(width for _, _, width in feature_slices(graph)))
+    bits = Ref(port, None).bit_names()
+    return {
+        bits[low + bit]: name
+        for net, low, _ in feature_slices(graph)
+        for bit, name in enumerate(cut_word(graph, net))
+    }

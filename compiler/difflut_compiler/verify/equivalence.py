@@ -1,0 +1,66 @@
+"""Combinational equivalence by ABC: two BLIF circuits with the same inputs and outputs, for every input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from difflut_compiler.errors import CompilerError
+from difflut_compiler.verify.tools import run_abc
+
+
+TIME_LIMIT_SECONDS = 3600
+CONFLICT_LIMIT = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A combinational circuit: its input and output names and the BLIF lines in between."""
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    lines: Iterable[str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether two circuits are equivalent; if not, what ABC says about the first difference."""
+
+    equivalent: bool
+    message: str
+
+
+def write_blif(circuit: Circuit, path: Path) -> None:
+    with path.open("w") as stream:
+        stream.write(".model circuit\n")
+        stream.writelines(_declare(".inputs", circuit.inputs))
+        stream.writelines(_declare(".outputs", circuit.outputs))
+        for line in circuit.lines:
+            stream.write(line + "\n")
+        stream.write(".end\n")
+
+
+def _declare(keyword: str, names: Sequence[str], per_line: int = 32) -> Iterable[str]:
+    for start in range(0, len(names), per_line):
+        yield f"{keyword} {' '.join(names[start : start + per_line])}\n"
+
+
+def check_equivalence(golden: Circuit, revised: Circuit, folder: Path) -> Verdict:
+    """Prove that both circuits compute the same outputs; ``folder`` keeps the files and ABC's log."""
+    if list(golden.inputs) != list(revised.inputs) or list(golden.outputs) != list(revised.outputs):
+        raise CompilerError("circuits with different inputs or outputs cannot be compared")
+    write_blif(golden, folder / "golden.blif")
+    write_blif(revised, folder / "revised.blif")
+    log = run_abc(f"cec -T {TIME_LIMIT_SECONDS} -C {CONFLICT_LIMIT} golden.blif revised.blif", folder)
+    return _read_verdict(log)
+
+
+def _read_verdict(log: str) -> Verdict:
+    if re.search(r"^Networks are equivalent", log, re.MULTILINE):
+        return Verdict(True, "equivalent")
+    if "NOT EQUIVALENT" in log:
+        failed = re.search(r"Verification failed for at least \d+ outputs:.*", log)
+        return Verdict(False, failed[0] if failed else "not equivalent")
+    raise CompilerError(f"ABC reached no verdict within {TIME_LIMIT_SECONDS} s: {log[-600:].strip()}")

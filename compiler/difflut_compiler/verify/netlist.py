@@ -1,0 +1,264 @@
+"""Reading the hardware back: RTL text, through Yosys (and GHDL for VHDL), to a circuit cut at the graph's nets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from difflut_compiler.emit import BuildPlan
+from difflut_compiler.errors import MismatchError
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.names import name_nets, stage_name
+from difflut_compiler.ops import Output, Register
+from difflut_compiler.verify.cut import cut_names, cut_word, feature_bit_names, next_of
+from difflut_compiler.verify.equivalence import Circuit
+from difflut_compiler.verify.gates import ONE, ZERO
+from difflut_compiler.verify.tools import require_tool, run_tool, run_yosys
+
+# Two rules for Yosys. A shift or an index of a constant by a few wires is a look-up table; said this way it stays one
+# cell instead of a tree of multiplexers (Y = A >> B with one bit of Y: bit B of A, and 0 beyond A's end). An adder is
+# mapped on its own: `alumacc` would join a chain of adders and lose the sums in between, which are cut points.
+CELL_MAP = r"""
+(* techmap_celltype = "$shiftx $shr" *)
+module constant_index (A, B, Y);
+  parameter A_SIGNED = 0;
+  parameter B_SIGNED = 0;
+  parameter A_WIDTH = 1;
+  parameter B_WIDTH = 1;
+  parameter Y_WIDTH = 1;
+  parameter _TECHMAP_CELLTYPE_ = "";
+  parameter _TECHMAP_CONSTMSK_A_ = 0;
+  parameter _TECHMAP_CONSTVAL_A_ = 0;
+  input [A_WIDTH-1:0] A;
+  input [B_WIDTH-1:0] B;
+  output [Y_WIDTH-1:0] Y;
+  localparam SIZE = B_WIDTH > 16 ? 1 : 1 << B_WIDTH;
+  localparam [SIZE-1:0] TABLE = _TECHMAP_CONSTVAL_A_;
+  wire _TECHMAP_FAIL_ = !(&_TECHMAP_CONSTMSK_A_) || A_SIGNED || B_SIGNED || Y_WIDTH != 1 || B_WIDTH > 16;
+  \$lut #(.WIDTH(B_WIDTH), .LUT(TABLE)) _TECHMAP_REPLACE_ (.A(B), .Y(Y));
+endmodule
+
+(* techmap_celltype = "$add" *)
+module single_adder (A, B, Y);
+  parameter A_SIGNED = 0;
+  parameter B_SIGNED = 0;
+  parameter A_WIDTH = 1;
+  parameter B_WIDTH = 1;
+  parameter Y_WIDTH = 1;
+  input [A_WIDTH-1:0] A;
+  input [B_WIDTH-1:0] B;
+  output [Y_WIDTH-1:0] Y;
+  wire [Y_WIDTH-1:0] propagate, carry;
+  \$alu #(
+    .A_SIGNED(A_SIGNED), .B_SIGNED(B_SIGNED), .A_WIDTH(A_WIDTH), .B_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)
+  ) _TECHMAP_REPLACE_ (.A(A), .B(B), .BI(1'b0), .CI(1'b0), .X(propagate), .Y(Y), .CO(carry));
+endmodule
+"""
+
+YOSYS_SCRIPT = """
+{read}
+hierarchy -check -top {top}
+proc
+flatten
+opt_clean
+wreduce
+techmap -map cell_map.v
+opt_expr
+opt_clean
+alumacc
+techmap t:$lut %n
+techmap t:$lut %n
+simplemap t:$lut %n
+opt_clean
+check -assert
+write_blif -conn netlist.blif
+"""
+
+
+CONSTANT_NETS = {"$false": ZERO, "$true": ONE}
+UNDEFINED = "$undef"
+
+
+@dataclass(frozen=True)
+class CutHardware:
+    """The hardware as a cut circuit, and which cut bits are the same wire as another bit or as a constant."""
+
+    circuit: Circuit
+    joined: Mapping[str, str]
+
+
+def read_back(plan: BuildPlan, graph: LutGraph, folder: Path) -> CutHardware:
+    """The hardware of ``plan`` as Yosys understands it, cut at the nets of the scheduled ``graph``.
+
+    Raises :class:`MismatchError` if the hardware has other registers, clocks or signals than the graph says.
+    """
+    for name, text in plan.files.items():
+        (folder / name).write_text(text)
+    (folder / "cell_map.v").write_text(CELL_MAP)
+    sources = _ghdl_netlist(plan, folder) if plan.target == "vhdl" else list(plan.files)
+    read = "\n".join(f"read_verilog {source}" for source in sources)
+    run_yosys(YOSYS_SCRIPT.format(read=read, top=plan.top), folder)
+    with (folder / "netlist.blif").open() as lines:
+        netlist = _parse_blif(lines)
+    return _cut(netlist, graph)
+
+
+def _ghdl_netlist(plan: BuildPlan, folder: Path) -> list[str]:
+    """VHDL to a Verilog netlist by ``ghdl synth``.
+
+    GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they are
+    given their base here.
+    """
+    command = [require_tool("ghdl"), "synth", "--std=08", "--out=verilog", *plan.files, "-e", plan.top]
+    run_tool(command, folder, log=folder / "ghdl.log", output=folder / "ghdl.v")
+    text = (folder / "ghdl.v").read_text()
+    text = re.sub(r'"([01]+)"', lambda digits: f"{len(digits[1])}'b{digits[1]}", text)
+    (folder / "ghdl.v").write_text(text)
+    return ["ghdl.v"]
+
+
+@dataclass
+class _Netlist:
+    """A flat netlist: tables ``(nets, rows)``, registers ``result -> source``, and wires that are only names."""
+
+    tables: list[tuple[list[str], list[str]]]
+    registers: dict[str, str]
+    clocks: set[str]
+    aliases: dict[str, str]
+
+
+def _parse_blif(lines: Iterable[str]) -> _Netlist:
+    netlist = _Netlist([], {}, set(), {})
+    for line in _joined(lines):
+        words = line.split()
+        if not words or words[0] in (".model", ".inputs", ".outputs", ".end") or line.startswith("#"):
+            continue
+        if words[0] == ".names":
+            netlist.tables.append((words[1:], []))
+        elif words[0] == ".latch":
+            source, result, edge, clock = words[1:5]
+            if edge != "re":
+                raise MismatchError(f"register {result} is not clocked by a rising edge")
+            netlist.registers[result] = source
+            netlist.clocks.add(clock)
+        elif words[0] == ".conn":
+            netlist.aliases[words[2]] = words[1]
+        elif words[0].startswith("."):
+            raise MismatchError(f"the hardware holds a cell that the circuit does not have: {line[:120]}")
+        else:
+            netlist.tables[-1][1].append(line)
+    return netlist
+
+
+def _joined(lines: Iterable[str]) -> Iterator[str]:
+    """Lines with their continuations (a backslash at the end) joined."""
+    pending = ""
+    for line in lines:
+        pending += line.rstrip("\n")
+        if pending.endswith("\\"):
+            pending = pending[:-1]
+        else:
+            yield pending
+            pending = ""
+
+
+def _cut(netlist: _Netlist, graph: LutGraph) -> CutHardware:
+    names = cut_names(graph)
+    wires = _Wires(netlist.aliases, graph)
+    _check_registers(netlist, graph, wires)
+    lines = [f".names {ZERO}", f".names {ONE}", "1"]
+    driven: set[str] = set()
+
+    def result_name(net: str) -> str:
+        bit = wires[net]
+        driven.add(bit)
+        return next_of(bit) if bit in wires.cut_bits else bit
+
+    for nets, rows in netlist.tables:
+        if nets[-1] not in (*CONSTANT_NETS, UNDEFINED):  # their own definitions, at the head of the file
+            lines.append(f".names {' '.join([*(wires[net] for net in nets[:-1]), result_name(nets[-1])])}")
+            lines.extend(rows)
+    for result, source in netlist.registers.items():
+        lines += [f".names {wires[source]} {result_name(result)}", "1 1"]
+    for bit, same in wires.joined.items():
+        lines += [f".names {same} {next_of(bit)}", "1 1"]
+    for hardware, bit in _output_names(graph).items():
+        lines += [f".names {wires[hardware]} {next_of(bit)}", "1 1"]
+    undriven = [bit for bit in names.cut_bits if bit not in driven and bit not in wires.joined]
+    if undriven:
+        net = int(undriven[0].removeprefix("n").split(".")[0])
+        raise MismatchError(f"the hardware does not drive {len(undriven)} of the circuit's bits, first {graph.describe(net)}")
+    return CutHardware(Circuit(names.inputs, names.outputs, lines), wires.joined)
+
+
+class _Wires:
+    """Names of the hardware's nets: the cut's name where a net is one of the graph's, a name of its own elsewhere.
+
+    Several bits of the graph may be one wire in hardware (a multiplexer between constants is its select line). The
+    earliest of them keeps the name; ``joined`` says of every other one which bit, or constant, it is the same wire as.
+    """
+
+    def __init__(self, aliases: Mapping[str, str], graph: LutGraph) -> None:
+        self._parent = dict(aliases)
+        self._name: dict[str, str] = {}
+        self.joined: dict[str, str] = {}
+        self.cut_bits = frozenset(cut_names(graph).cut_bits)
+        for constant, name in CONSTANT_NETS.items():
+            self._name[self._root(constant)] = name
+        for hardware, bit in _hardware_names(graph).items():
+            first = self._name.setdefault(self._root(hardware), bit)
+            if first != bit:
+                self.joined[bit] = first
+
+    def _root(self, net: str) -> str:
+        path = []
+        while net in self._parent:
+            path.append(net)
+            net = self._parent[net]
+        for seen in path:
+            self._parent[seen] = net
+        return net
+
+    def __getitem__(self, net: str) -> str:
+        if net == UNDEFINED:
+            raise MismatchError("the hardware reads an undefined value")
+        root = self._root(net)
+        return self._name.get(root, f"$hw{root}")
+
+
+def _hardware_names(graph: LutGraph) -> dict[str, str]:
+    """Flattened hardware names of all bits of the graph to their cut names, operands before readers."""
+    refs = name_nets(graph)
+    names = feature_bit_names(graph)
+    for net in graph.order():
+        node = graph.node(net)
+        if net in refs and not isinstance(node.op, Output):
+            instance = f"{stage_name(node.origin.layer)}_stage"
+            bits = refs[net].bit_names()
+            names.update((f"{instance}.{bit}", cut) for bit, cut in zip(bits, cut_word(graph, net), strict=True))
+    return names
+
+
+def _output_names(graph: LutGraph) -> dict[str, str]:
+    refs = name_nets(graph)
+    return {
+        hardware: bit
+        for net in graph.outputs()
+        for hardware, bit in zip(refs[net].bit_names(), cut_word(graph, net), strict=True)
+    }
+
+
+def _check_registers(netlist: _Netlist, graph: LutGraph, wires: _Wires) -> None:
+    """The hardware has exactly the registers of the schedule, all on the one clock."""
+    registers = [net for net in graph if isinstance(graph.node(net).op, Register)]
+    expected = {bit for net in registers for bit in cut_word(graph, net)}
+    found = {wires[result] for result in netlist.registers}
+    if found != expected:
+        raise MismatchError(
+            f"the hardware has {len(found)} register bits, the schedule {len(expected)}; "
+            f"{len(found ^ expected)} are not in both"
+        )
+    if netlist.clocks - {"clk"}:
+        raise MismatchError(f"the hardware is clocked by {sorted(netlist.clocks)}, not by clk alone")

