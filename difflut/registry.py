@@ -48,11 +48,13 @@ class Category(Generic[Base]):
         """
 
         def file(entry: Class) -> Class:
-            if self._entries.setdefault(name, entry) is not entry:
+            present = self._entries.get(name)
+            if present not in (None, entry):
                 raise ValueError(
                     f"The {self._kind} name {name!r} is taken by {_origin(self._entries[name])}, "
                     f"so {_origin(entry)} needs another name."
                 )
+            self._entries[name] = entry
             return entry
 
         return file

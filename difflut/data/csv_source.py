@@ -13,9 +13,7 @@ from difflut.data.dataset import Dataset, split_stratified
 from difflut.errors import DataError
 
 
-def load_csv(
-    path: Path, *, label_column: str | int = -1, test_fraction: float = 0.2, seed: int = 42
-) -> Dataset:
+def load_csv(path: Path, *, label_column: str | int = -1, test_fraction: float = 0.2, seed: int = 42) -> Dataset:
     """Load a comma-separated table of numbers and one column of labels, split stratified by class.
 
     The first row is a header if none of its feature cells is a number. Labels may be any text; classes are numbered

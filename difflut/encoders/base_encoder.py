@@ -8,6 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from difflut.utils.shapes import flatten_samples
+
 MAX_NUM_BITS = 1024
 
 
@@ -60,7 +62,7 @@ class BaseEncoder(nn.Module, ABC):
         ------
         ValueError : the data are empty or not finite.
         """
-        values = x.reshape(x.shape[0], -1).to(torch.float64)
+        values = flatten_samples(x).to(torch.float64)
         if values.numel() == 0 or not torch.isfinite(values).all():
             raise ValueError(f"{type(self).__name__} needs data to fit that are finite and not empty.")
         if self.feature_wise:
@@ -85,7 +87,7 @@ class BaseEncoder(nn.Module, ABC):
         """
         if not self.is_fitted:
             raise RuntimeError(f"{type(self).__name__} has no thresholds yet; call fit() on training data first.")
-        values = x.reshape(x.shape[0], -1)
+        values = flatten_samples(x)
         features = self.thresholds.shape[0]
         if values.shape[1] != features:
             raise ValueError(f"{type(self).__name__} was fitted on {features} features but got {values.shape[1]}.")

@@ -18,6 +18,7 @@ from difflut.models.base_model import BaseLUTModel
 from difflut.models.model_config import ModelConfig
 from difflut.registry import REGISTRY, register_model
 from difflut.utils.modules import GroupSum
+from difflut.utils.shapes import flatten_samples
 
 _PREDICTION_ROWS = 1024  # samples evaluated at a time: bounds the memory of predictions on whole data sets
 
@@ -70,7 +71,7 @@ class SimpleFeedForward(BaseLUTModel):
         DataError : the data are empty or not finite.
         ValueError : the data do not have ``config.input_size`` features.
         """
-        data = data.reshape(data.shape[0], -1)
+        data = flatten_samples(data)
         if self.config.input_size not in (None, data.shape[1]):
             raise ValueError(f"The model expects {self.config.input_size} features but the data have {data.shape[1]}.")
         if self.config.input_format is None:
@@ -90,7 +91,7 @@ class SimpleFeedForward(BaseLUTModel):
         """
         if not self.encoder.is_fitted:
             raise RuntimeError("The model has no thresholds yet; call fit_encoder() on training data first.")
-        return self.encoder.encode(self.input_format.quantize(x.reshape(x.shape[0], -1)))
+        return self.encoder.encode(self.input_format.quantize(flatten_samples(x)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return class scores (batch, num_classes): votes divided by ``output_tau``."""

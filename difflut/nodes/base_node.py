@@ -51,7 +51,10 @@ class LutNode(nn.Module, ABC):
         init_kwargs: dict[str, Any] | None = None,
         *,
         generator: torch.Generator | None = None,
+        **unknown: object,
     ) -> None:
+        if unknown:  # Python's own message would name this base class instead of the node family
+            raise TypeError(f"{type(self).__name__} has no argument {next(iter(unknown))!r}.")
         super().__init__()
         self._check_sizes(input_dim=input_dim, output_dim=output_dim, num_nodes=num_nodes)
         if init_fn is not None and not callable(init_fn):

@@ -8,6 +8,7 @@ from difflut.rules.addressing import compute_addresses, enumerate_corners, read_
 from difflut.rules.hard_lookup import hard_lookup
 from difflut.rules.multilinear import multilinear
 from difflut.rules.pointwise import pointwise_logit
+from difflut.rules.routing import route_hard
 
 __all__ = [
     "compute_addresses",
@@ -16,4 +17,5 @@ __all__ = [
     "multilinear",
     "pointwise_logit",
     "read_table",
+    "route_hard",
 ]

@@ -33,9 +33,7 @@ def route_hard(features: Tensor, chosen: Tensor, candidates: Tensor, logits: Ten
 
 class _RouteHard(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, chosen: Tensor, candidates: Tensor, logits: Tensor, tau: float
-    ) -> Tensor:
+    def forward(ctx: Any, features: Tensor, chosen: Tensor, candidates: Tensor, logits: Tensor, tau: float) -> Tensor:
         ctx.save_for_backward(features, chosen, candidates, logits)
         ctx.tau = tau
         return features.index_select(0, chosen)

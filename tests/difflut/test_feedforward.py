@@ -1,0 +1,204 @@
+"""The feed-forward network as a whole."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from difflut.errors import ConfigError, DataError
+from difflut.layers import LearnableLayer
+from difflut.models import ModelConfig, SimpleFeedForward, build_model
+from difflut.nodes import ProbabilisticNode
+from difflut.registry import REGISTRY
+
+ConfigMaker = Callable[..., ModelConfig]
+ModelMaker = Callable[..., SimpleFeedForward]
+
+
+def reference_counts(model: SimpleFeedForward, sample: Tensor) -> list[int]:
+    """Votes per class of one sample, computed on Python integers and bits."""
+    form = model.input_format
+    reals = [code * form.scale for code in form.to_integers(sample).tolist()]
+    bits = [int(x > t) for x, row in zip(reals, model.encoder.thresholds.tolist(), strict=True) for t in row]
+    for layer in model.lut_layers():
+        mapping, table = layer.mapping().tolist(), layer.nodes.truth_table().tolist()
+        addresses = [sum(bits[source] << j for j, source in enumerate(pins)) for pins in mapping]
+        bits = [int(output[a]) for a, outputs in zip(addresses, table, strict=True) for output in outputs]
+    size = model.output_layer.group_size(len(bits))
+    return [sum(bits[k * size : (k + 1) * size]) for k in range(model.config.num_classes)]
+
+
+@pytest.mark.parametrize("node_type", REGISTRY.list_nodes())
+@pytest.mark.parametrize("layer_type", REGISTRY.list_layers())
+@pytest.mark.parametrize("encoder", REGISTRY.list_encoders())
+def test_eval_mode_is_the_hardware(make_model: ModelMaker, node_type: str, layer_type: str, encoder: str) -> None:
+    model = make_model(
+        node_type=node_type,
+        layer_type=layer_type,
+        encoder_config={"name": encoder, "num_bits": 2},
+        node_kwargs={"output_dim": 2},
+    ).eval()
+    x = 2 * torch.randn(20, 5, generator=torch.Generator().manual_seed(1))
+    x[0], x[1] = 1e9, -1e9  # beyond the format: saturates
+    counts = model.class_counts(x)
+    assert counts.dtype == torch.int64
+    assert counts.tolist() == [reference_counts(model, sample) for sample in x]
+    assert torch.equal(model(x), counts.float())
+    assert torch.equal(model(model.input_format.to_reals(model.input_format.to_integers(x))), model(x))
+
+
+def test_predict_takes_the_lowest_index_of_equals(make_model: ModelMaker) -> None:
+    model = make_model()
+    for layer in model.lut_layers():
+        for parameter in layer.parameters():
+            parameter.data.fill_(1.0)  # every node answers 1, so every class gets the same votes
+    assert model.class_counts(torch.randn(4, 5)).tolist() == [[4, 4, 4]] * 4
+    assert model.predict(torch.randn(4, 5)).tolist() == [0] * 4
+
+
+def test_predictions_are_those_of_eval_mode_and_keep_the_mode(make_model: ModelMaker) -> None:
+    model = make_model(node_type="probabilistic").train()
+    x = torch.randn(30, 5, generator=torch.Generator().manual_seed(2))
+    counts = model.class_counts(x)
+    assert model.training
+    assert all(module.training for module in model.modules())
+    assert torch.equal(model.eval()(x), counts.float())
+    assert torch.equal(model.predict(x), counts.argmax(1))
+
+
+def test_predictions_do_not_depend_on_the_batch(make_model: ModelMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model()
+    x = torch.randn(25, 5, generator=torch.Generator().manual_seed(3))
+    whole = model.class_counts(x)
+    monkeypatch.setattr("difflut.models.feedforward._PREDICTION_ROWS", 4)
+    assert torch.equal(model.class_counts(x), whole)
+
+
+def test_unfitted_model_says_what_to_do(make_config: ConfigMaker) -> None:
+    for config in (make_config(), make_config(input_size=5)):
+        model = SimpleFeedForward(config)
+        for act in (model, model.encode, model.predict):
+            with pytest.raises(RuntimeError, match=r"fit_encoder\(\)"):
+                act(torch.zeros(2, 5))
+    with pytest.raises(RuntimeError, match=r"fit_encoder\(\)"):
+        _ = SimpleFeedForward(make_config()).input_format
+
+
+def test_layers_exist_early_if_the_input_size_is_known(make_config: ConfigMaker) -> None:
+    assert len(SimpleFeedForward(make_config()).layers) == 0
+    early = SimpleFeedForward(make_config(input_size=5))
+    assert len(early.layers) == 2
+    late = SimpleFeedForward(make_config())
+    data = torch.rand(10, 5)
+    early.fit_encoder(data)
+    late.fit_encoder(data)
+    for name, value in early.state_dict().items():
+        assert torch.equal(value, late.state_dict()[name])
+    assert early.config == late.config
+
+
+def test_images_are_flattened(make_config: ConfigMaker) -> None:
+    images = torch.rand(10, 1, 2, 3)
+    model = SimpleFeedForward(make_config())
+    model.fit_encoder(images)
+    assert model.config.input_size == 6
+    assert torch.equal(model(images), model(images.flatten(1)))
+
+
+def test_fitting_records_the_format_and_keeps_a_given_one(make_config: ConfigMaker) -> None:
+    data = torch.tensor([[0.0, 16.0], [3.0, 5.0]])
+    model = SimpleFeedForward(make_config())
+    model.fit_encoder(data)
+    assert model.config.input_format == {"bits": 5, "signed": False, "scale": 1.0}
+    given = {"bits": 4, "signed": False, "scale": 2.0}
+    model = SimpleFeedForward(make_config(input_format=given))
+    model.fit_encoder(data)
+    assert model.config.input_format == given
+    steps = torch.arange(1, 4) / 4
+    assert torch.equal(model.encoder.thresholds[0], 4.0 * steps)  # 3 is half way, rounds to the even code: 4
+    assert torch.equal(model.encoder.thresholds[1], 4.0 + 12.0 * steps)  # 5 / 2 rounds to 2
+
+
+def test_data_that_cannot_be_fitted(make_config: ConfigMaker) -> None:
+    with pytest.raises(DataError, match="finite"):
+        SimpleFeedForward(make_config()).fit_encoder(torch.full((3, 2), float("nan")))
+    with pytest.raises(ValueError, match="expects 5 features but the data have 4"):
+        SimpleFeedForward(make_config(input_size=5)).fit_encoder(torch.rand(3, 4))
+
+
+def test_building_changes_neither_config_nor_global_randomness(make_config: ConfigMaker) -> None:
+    config = make_config()
+    before, state = copy.deepcopy(config), torch.get_rng_state()
+    model = build_model(config)
+    assert isinstance(model, SimpleFeedForward)
+    model.fit_encoder(torch.ones(4, 5))
+    assert config == before
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_seed_decides_wiring_and_start_values(make_model: ModelMaker) -> None:
+    first, second, other = make_model(), make_model(), make_model(seed=43)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+    assert not torch.equal(first.lut_layers()[0].mapping(), other.lut_layers()[0].mapping())
+    wide = make_model(layer_widths=[15, 15], encoder_config={"name": "thermometer", "num_bits": 3})
+    assert not torch.equal(wide.lut_layers()[0].mapping(), wide.lut_layers()[1].mapping())
+
+
+def test_runtime_settings_arrive_and_can_be_overridden(make_model: ModelMaker) -> None:
+    runtime = {"output_tau": 2.0, "temperature": 0.5, "routing_tau": 0.25}
+    model = make_model(node_type="probabilistic", layer_type="learnable", runtime=runtime)
+    assert model.output_layer.tau == 2.0
+    for layer in model.lut_layers():
+        assert isinstance(layer, LearnableLayer)
+        assert isinstance(layer.nodes, ProbabilisticNode)
+        assert (layer.routing_tau, layer.nodes.temperature) == (0.25, 0.5)
+    model.apply_runtime_overrides({"temperature": 3.0})
+    assert isinstance(model.lut_layers()[1].nodes, ProbabilisticNode)
+    assert model.lut_layers()[1].nodes.temperature == 3.0
+    assert model.config.runtime == {**runtime, "temperature": 3.0}
+    with pytest.raises(ConfigError, match=r"runtime\.colour"):
+        model.apply_runtime_overrides({"colour": 3.0})
+    assert "colour" not in model.config.runtime
+
+
+def test_class_names(make_model: ModelMaker) -> None:
+    assert make_model().class_names == ["0", "1", "2"]
+    assert make_model(class_names=["a", "b", "c"]).class_names == ["a", "b", "c"]
+
+
+def test_count_parameters(make_model: ModelMaker) -> None:
+    model = make_model()
+    assert model.count_parameters() == {"total": 26 * 16, "trainable": 26 * 16, "non_trainable": 0}
+
+
+def test_build_model_from_yaml_with_overrides(make_config: ConfigMaker, tmp_path: Path) -> None:
+    make_config().to_yaml(tmp_path / "m.yaml")
+    model = build_model(tmp_path / "m.yaml", overrides={"output_tau": 4.0})
+    assert isinstance(model, SimpleFeedForward)
+    assert model.output_layer.tau == 4.0
+    with pytest.raises(ConfigError, match="pretrained"):
+        build_model(make_config(pretrained=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"node_kwargs": {"wings": 2}}, "layer 0.*DWNNode has no argument 'wings'"),
+        ({"node_kwargs": {"num_nodes": 2}}, "layer 0"),
+        ({"layer_kwargs": {"wings": 2}}, "layer 0.*wings"),
+        ({"encoder_config": {"name": "thermometer", "num_bits": 2, "wings": 2}}, "encoder_config.*wings"),
+        ({"encoder_config": {"name": "thermometer", "num_bits": 2, "flatten": False}}, "flatten"),
+        ({"layer_widths": [4, 2]}, "output layer.*2 features"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(
+    make_config: ConfigMaker, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SimpleFeedForward(make_config(input_size=5, **changes))

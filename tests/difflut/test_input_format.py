@@ -1,0 +1,105 @@
+"""Fixed-point input formats, against Python's own rounding and exact fractions."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from difflut.errors import ConfigError, DataError
+from difflut.input_format import InputFormat
+
+formats = st.builds(
+    InputFormat,
+    bits=st.integers(1, 24),
+    signed=st.booleans(),
+    scale=st.integers(-30, 30).map(lambda exponent: 2.0**exponent),
+)
+numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(formats, numbers)
+def test_to_integers_rounds_half_to_even_and_saturates(form: InputFormat, x: float) -> None:
+    exact = round(Fraction(x) / Fraction(form.scale))
+    expected = min(max(exact, form.min_integer), form.max_integer)
+    assert form.to_integers(torch.tensor([x])).tolist() == [expected]
+
+
+@given(formats, st.data())
+def test_every_code_survives_the_way_to_reals_and_back(form: InputFormat, data: st.DataObject) -> None:
+    code = data.draw(st.integers(form.min_integer, form.max_integer))
+    real = form.to_reals(torch.tensor([code]))
+    assert Fraction(real.item()) == code * Fraction(form.scale)
+    assert form.to_integers(real).tolist() == [code]
+
+
+@given(formats, st.lists(numbers, min_size=1, max_size=20))
+def test_quantize_is_the_way_to_integers_and_back(form: InputFormat, values: list[float]) -> None:
+    x = torch.tensor(values)
+    assert torch.equal(form.quantize(x), form.to_reals(form.to_integers(x)))
+
+
+def test_ranges_of_signed_and_unsigned() -> None:
+    assert (InputFormat(8, False, 1.0).min_integer, InputFormat(8, False, 1.0).max_integer) == (0, 255)
+    assert (InputFormat(8, True, 1.0).min_integer, InputFormat(8, True, 1.0).max_integer) == (-128, 127)
+
+
+def test_infinities_saturate_and_nan_is_refused() -> None:
+    form = InputFormat(4, True, 0.5)
+    assert form.to_integers(torch.tensor([float("inf"), -float("inf")])).tolist() == [7, -8]
+    with pytest.raises(DataError, match="NaN"):
+        form.to_integers(torch.tensor([1.0, float("nan")]))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ([0, 16], InputFormat(5, False, 1.0)),
+        ([0, 255], InputFormat(8, False, 1.0)),
+        ([0, 0], InputFormat(1, False, 1.0)),
+        ([2.0**24 - 1], InputFormat(24, False, 1.0)),
+        ([0.0, 0.5], InputFormat(16, False, 2.0**-16)),
+        ([-1.0, 1.0], InputFormat(16, True, 2.0**-14)),
+        ([-3, 4], InputFormat(16, True, 2.0**-12)),
+    ],
+)
+def test_infer(data: list[float], expected: InputFormat) -> None:
+    assert InputFormat.infer(torch.tensor(data)) == expected
+
+
+@given(st.lists(numbers.filter(lambda x: x == 0 or 2.0**-80 < abs(x) < 2.0**80), min_size=1, max_size=10))
+def test_inferred_format_covers_the_data_within_half_a_step(values: list[float]) -> None:
+    form = InputFormat.infer(torch.tensor(values))
+    for value, code in zip(values, form.to_integers(torch.tensor(values)).tolist(), strict=True):
+        assert abs(Fraction(value) - code * Fraction(form.scale)) <= Fraction(form.scale) / 2
+
+
+@pytest.mark.parametrize("data", [[], [float("inf")], [float("nan")], [2.0**127 * 1.5]])
+def test_infer_refuses_what_no_format_covers(data: list[float]) -> None:
+    with pytest.raises(DataError):
+        InputFormat.infer(torch.tensor(data))
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"bits": 0}, "bits"),
+        ({"bits": 25}, "bits"),
+        ({"bits": True}, "bits"),
+        ({"bits": 8.0}, "bits"),
+        ({"signed": 1}, "signed"),
+        ({"scale": 3.0}, "scale"),
+        ({"scale": 0.0}, "scale"),
+        ({"scale": -1.0}, "scale"),
+        ({"scale": float("inf")}, "scale"),
+        ({"scale": float("nan")}, "scale"),
+        ({"scale": 2.0**101}, "scale"),
+        ({"scale": "1"}, "scale"),
+    ],
+)
+def test_bad_fields_are_named(fields: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"input_format.{named}"):
+        InputFormat(**{"bits": 8, "signed": False, "scale": 1.0, **fields})  # type: ignore[arg-type]

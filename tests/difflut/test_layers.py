@@ -1,0 +1,165 @@
+"""Wiring and layers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from difflut.layers import LearnableLayer, RandomLayer
+from difflut.layers.wiring import draw_covering_rows, draw_distinct_rows
+from difflut.nodes import DWNNode
+from difflut.registry import REGISTRY
+
+LAYERS = REGISTRY.list_layers()
+NODES = REGISTRY.list_nodes()
+
+
+@given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 12), st.integers(0, 2**32))
+def test_covering_rows_use_inputs_equally_and_never_twice_in_a_row(
+    inputs: int, rows: int, width: int, seed: int
+) -> None:
+    wiring = draw_covering_rows(inputs, rows, width, torch.Generator().manual_seed(seed))
+    assert wiring.shape == (rows, width)
+    assert wiring.dtype == torch.int64
+    uses = torch.bincount(wiring.flatten(), minlength=inputs)
+    assert len(uses) == inputs
+    assert set(uses.tolist()) <= {rows * width // inputs, -(-rows * width // inputs)}
+    if width <= inputs:
+        for row in wiring.tolist():
+            assert len(set(row)) == width
+
+
+def test_covering_rows_are_not_in_order() -> None:
+    wiring = draw_covering_rows(100, 20, 5, torch.Generator().manual_seed(0))
+    assert (wiring.diff(dim=1) > 0).float().mean() < 0.7
+
+
+@given(st.integers(1, 20), st.integers(1, 10), st.integers(1, 30))
+def test_distinct_rows(inputs: int, rows: int, width: int) -> None:
+    wiring = draw_distinct_rows(inputs, rows, width, torch.Generator().manual_seed(0))
+    assert wiring.shape == (rows, width)
+    for row in wiring.tolist():
+        assert len(set(row)) == min(width, inputs)
+        assert set(row) <= set(range(inputs))
+
+
+def reference_forward(layer: torch.nn.Module, x: Tensor) -> Tensor:
+    """Eval mode by hand: one node, one sample at a time."""
+    assert isinstance(layer, RandomLayer | LearnableLayer)
+    table, mapping = layer.nodes.truth_table(), layer.mapping()
+    outputs = []
+    for sample in x:
+        row: list[float] = []
+        for node in range(layer.output_size):
+            address = sum(2**j for j in range(layer.n) if sample[mapping[node, j]] >= 0.5)
+            row.extend(table[node, :, address].float().tolist())
+        outputs.append(row)
+    return torch.tensor(outputs)
+
+
+@pytest.mark.parametrize("layer_name", LAYERS)
+@pytest.mark.parametrize("node_name", NODES)
+def test_eval_mode_is_tables_behind_the_mapping(layer_name: str, node_name: str) -> None:
+    layer = REGISTRY.get_layer(layer_name)(9, 7, node_name, n=3, node_kwargs={"output_dim": 2}).eval()
+    x = torch.randn(6, 9, generator=torch.Generator().manual_seed(0))
+    assert layer.output_width == 14
+    assert torch.equal(layer(x), reference_forward(layer, x))
+
+
+@pytest.mark.parametrize("layer_name", LAYERS)
+def test_mapping_is_what_training_reads(layer_name: str) -> None:
+    layer = REGISTRY.get_layer(layer_name)(20, 5, "dwn", n=4)
+    features = torch.rand(20, 3)
+    mapping = layer.mapping()
+    assert mapping.dtype == torch.int64
+    assert mapping.shape == (5, 4)
+    assert torch.equal(layer.select_pins(features), features[mapping])
+
+
+@pytest.mark.parametrize("layer_name", LAYERS)
+def test_layers_depend_on_their_seed_only(layer_name: str) -> None:
+    state = torch.get_rng_state()
+    make = REGISTRY.get_layer(layer_name)
+    first, second, other = make(30, 20, "dwn"), make(30, 20, "dwn"), make(30, 20, "dwn", seed=43)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+    assert not torch.equal(first.mapping(), other.mapping())
+
+
+@pytest.mark.parametrize("layer_name", LAYERS)
+def test_pins_per_node_can_be_given_either_way(layer_name: str) -> None:
+    make = REGISTRY.get_layer(layer_name)
+    assert make(30, 4, DWNNode).n == 6
+    assert make(30, 4, DWNNode, n=3).n == 3
+    assert make(30, 4, DWNNode, node_kwargs={"input_dim": 5}).n == 5
+    with pytest.raises(ValueError, match=r"n is 3.*5"):
+        make(30, 4, DWNNode, n=3, node_kwargs={"input_dim": 5})
+
+
+@pytest.mark.parametrize("layer_name", LAYERS)
+def test_wrong_use_is_refused(layer_name: str) -> None:
+    make = REGISTRY.get_layer(layer_name)
+    with pytest.raises(ValueError, match="Unknown node 'nothing'"):
+        make(30, 4, "nothing")
+    with pytest.raises(TypeError, match="wings"):
+        make(30, 4, "dwn", node_kwargs={"wings": 2})
+    with pytest.raises(ValueError, match="input_size"):
+        make(0, 4, "dwn")
+    with pytest.raises(ValueError, match="output_size"):
+        make(30, -1, "dwn")
+    with pytest.raises(ValueError, match=r"expected \(batch, 30\)"):
+        make(30, 4, "dwn")(torch.rand(2, 31))
+
+
+@pytest.mark.parametrize("layer_name", LAYERS)
+def test_a_layer_with_fewer_inputs_than_pins_works(layer_name: str) -> None:
+    layer = REGISTRY.get_layer(layer_name)(2, 5, "dwn", n=6).eval()
+    x = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    assert torch.equal(layer(x), reference_forward(layer, x))
+
+
+def test_random_layer_without_coverage_still_has_distinct_pins() -> None:
+    mapping = RandomLayer(8, 50, "dwn", n=6, ensure_full_input_coverage=False).mapping()
+    assert all(len(set(row)) == 6 for row in mapping.tolist())
+    assert len(set(torch.bincount(mapping.flatten()).tolist())) > 2
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 60), st.integers(1, 6), st.integers(1, 20))
+def test_candidates_are_capped_and_disjoint_when_possible(inputs: int, n: int, count: int) -> None:
+    layer = LearnableLayer(inputs, 7, "dwn", n=n, num_candidates=count)
+    count = min(count, inputs)
+    assert layer.candidates.shape == (7, n, count)
+    for node in layer.candidates.tolist():
+        for pin in node:
+            assert len(set(pin)) == count
+        if n * count <= inputs:
+            assert len({index for pin in node for index in pin}) == n * count
+
+
+def test_learnable_layer_finds_the_only_input_that_matters() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = LearnableLayer(12, 40, "dwn", n=2, num_candidates=6)  # every node can reach every input
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+    assert (layer.mapping() == 7).any(1).sum() < 12
+    for _ in range(150):
+        x = torch.randint(0, 2, (64, 12), generator=generator).float()
+        loss = (layer(x) - x[:, 7:8]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = (layer.mapping() == 7).any(1)
+    assert found.sum() > 30
+    x = torch.randint(0, 2, (200, 12), generator=generator).float()
+    assert torch.equal(layer.eval()(x)[:, found], x[:, 7:8].expand(-1, int(found.sum())))
+
+
+def test_bad_learnable_settings_are_named() -> None:
+    with pytest.raises(ValueError, match="num_candidates"):
+        LearnableLayer(10, 4, "dwn", num_candidates=0)
+    with pytest.raises(ValueError, match="routing_tau"):
+        LearnableLayer(10, 4, "dwn", routing_tau=0.0)

@@ -1,0 +1,184 @@
+"""All node families, by name: a family that is registered is tested."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from difflut.nodes import DWNNode, LinearLUTNode, LutNode, ProbabilisticNode
+from difflut.registry import REGISTRY
+from difflut.rules import enumerate_corners
+
+ALL = REGISTRY.list_nodes()
+
+
+def make_bank(name: str, n: int, outputs: int = 2, nodes: int = 3) -> LutNode:
+    """Return a bank whose tables are neither all 0 nor all 1."""
+    generator = torch.Generator().manual_seed(n)
+    bank = REGISTRY.get_node(name)(input_dim=n, output_dim=outputs, num_nodes=nodes, generator=generator)
+    table = bank.truth_table()
+    assert table.any()
+    assert not table.all()
+    return bank
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
+def test_eval_mode_is_the_truth_table_on_every_corner(name: str, n: int) -> None:
+    bank = make_bank(name, n).eval()
+    corners = enumerate_corners(n).float().unsqueeze(1).expand(-1, 3, -1)
+    table = bank.truth_table()
+    assert table.dtype == torch.bool
+    assert table.shape == (3, 2, 2**n)
+    assert torch.equal(bank(corners), table.permute(2, 0, 1).float())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_eval_mode_thresholds_any_real_input_at_one_half(name: str) -> None:
+    bank = make_bank(name, 4).eval()
+    x = 3 * torch.randn(50, 3, 4, generator=torch.Generator().manual_seed(0))
+    x[0] = 0.5
+    answers = bank(x)
+    table = bank.truth_table()
+    for sample in range(50):
+        for node in range(3):
+            address = sum(2**j for j in range(4) if x[sample, node, j].item() >= 0.5)
+            assert answers[sample, node].tolist() == table[node, :, address].float().tolist()
+
+
+def oracle_table(bank: LutNode) -> Tensor:
+    """The tables written out from the parameters, entry by entry in Python floats (which are float64)."""
+    table = torch.zeros(bank.num_nodes, bank.output_dim, 2**bank.input_dim, dtype=torch.bool)
+    for node in range(bank.num_nodes):
+        for output in range(bank.output_dim):
+            for a in range(2**bank.input_dim):
+                table[node, output, a] = oracle_bit(bank, node, output, a)
+    return table
+
+
+def oracle_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
+    if isinstance(bank, DWNNode):
+        return bank.luts[node, output, a].item() >= 0.5
+    if isinstance(bank, ProbabilisticNode):
+        return bank.raw_weights[node, a, output].item() >= 0
+    assert isinstance(bank, LinearLUTNode), "a new node family needs its oracle here"
+    weights = [bank.weights[node, j, output].item() for j in range(bank.input_dim) if a >> j & 1]
+    return bank.bias[node, output].item() + sum(weights) >= 0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_table_follows_from_the_parameters(name: str) -> None:
+    bank = make_bank(name, 4, outputs=3)
+    assert torch.equal(bank.truth_table(), oracle_table(bank))
+
+
+@pytest.mark.parametrize(("name", "tie"), [("dwn", 0.5), ("probabilistic", 0.0), ("linear_lut", 0.0)])
+def test_a_tie_is_one(name: str, tie: float) -> None:
+    bank = REGISTRY.get_node(name)(input_dim=2, init_fn=nn.init.constant_, init_kwargs={"val": tie})
+    assert bank.truth_table().all()
+    just_below = REGISTRY.get_node(name)(input_dim=2, init_fn=nn.init.constant_, init_kwargs={"val": tie - 1e-7})
+    assert not just_below.truth_table().any()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_training_answers_on_corners_agree_with_the_table(name: str) -> None:
+    """On bits, the training answer is at least one half exactly where the table holds a one."""
+    bank = make_bank(name, 5)
+    corners = enumerate_corners(5).float().unsqueeze(1).expand(-1, 3, -1)
+    assert torch.equal(bank(corners) >= 0.5, bank.truth_table().permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_parameter_and_the_input_receive_gradient(name: str) -> None:
+    bank = make_bank(name, 4)
+    x = torch.rand(64, 3, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    bank(x).square().sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    for parameter in bank.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_bank_of_one_takes_a_flat_batch(name: str, training: bool) -> None:
+    bank = make_bank(name, 3, nodes=1).train(training)
+    x = torch.rand(7, 3)
+    assert bank(x).shape == (7, 2)
+    assert torch.equal(bank(x), bank(x.unsqueeze(1)).squeeze(1))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nodes_of_a_bank_do_not_influence_each_other(name: str) -> None:
+    bank = make_bank(name, 3)
+    x = torch.rand(10, 3, 3, generator=torch.Generator().manual_seed(2))
+    changed = x.clone()
+    changed[:, 1] = 1 - changed[:, 1]
+    before, after = bank(x), bank(changed)
+    assert torch.equal(before[:, [0, 2]], after[:, [0, 2]])
+    assert not torch.equal(before[:, 1], after[:, 1])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_start_values_depend_on_the_generator_only(name: str) -> None:
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first, second = make_bank(name, 4), make_bank(name, 4)
+    initialised = REGISTRY.get_node(name)(input_dim=4, num_nodes=3, init_fn=nn.init.normal_)
+    again = REGISTRY.get_node(name)(input_dim=4, num_nodes=3, init_fn=nn.init.normal_)
+    assert torch.equal(torch.get_rng_state(), state)
+    for a, b in [(first, second), (initialised, again)]:
+        for x, y in zip(a.parameters(), b.parameters(), strict=True):
+            assert torch.equal(x, y)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_wrong_arguments_are_refused_by_name(name: str) -> None:
+    node_class = REGISTRY.get_node(name)
+    with pytest.raises(TypeError, match=rf"{node_class.__name__}.*no_such_option"):
+        node_class(no_such_option=1)
+    for bad in (0, -1, 17):
+        with pytest.raises(ValueError, match=rf"{node_class.__name__}: input_dim"):
+            node_class(input_dim=bad)
+    with pytest.raises(TypeError, match="output_dim"):
+        node_class(output_dim=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="num_nodes"):
+        node_class(num_nodes=0)
+    with pytest.raises(ValueError, match="table entries"):
+        node_class(input_dim=16, num_nodes=2**13)
+    with pytest.raises(TypeError, match="init_fn"):
+        node_class(init_fn="normal")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_input_of_the_wrong_shape_is_refused(name: str) -> None:
+    bank = make_bank(name, 3)
+    for shape in [(5, 3), (5, 3, 4), (5, 2, 3), (3,)]:
+        with pytest.raises(ValueError, match=r"expected \(batch, 3, 3\)"):
+            bank(torch.rand(shape))
+
+
+def test_dwn_entries_are_kept_in_the_unit_interval() -> None:
+    bank = DWNNode(input_dim=2, init_fn=nn.init.constant_, init_kwargs={"val": 7.0})
+    assert torch.equal(bank(torch.rand(5, 2)), torch.ones(5, 1))
+    assert torch.equal(bank.luts, torch.ones_like(bank.luts))
+
+
+def test_two_forwards_of_dwn_share_one_backward() -> None:
+    bank = DWNNode(input_dim=2)
+    (bank(torch.rand(5, 2)).sum() + bank(torch.rand(5, 2)).sum()).backward()
+    assert bank.luts.grad is not None
+    assert bank.luts.grad.sum() == 10
+
+
+def test_temperature_sharpens_training_but_not_the_table() -> None:
+    warm, cold = ProbabilisticNode(input_dim=3), ProbabilisticNode(input_dim=3, temperature=0.01)
+    assert torch.equal(warm.raw_weights, cold.raw_weights)
+    assert torch.equal(warm.truth_table(), cold.truth_table())
+    corners = enumerate_corners(3).float()
+    table = warm.truth_table()[0].t().float()
+    assert (cold(corners) - table).abs().max() < (warm(corners) - table).abs().max()
+    with pytest.raises(ValueError, match="temperature"):
+        ProbabilisticNode(temperature=0.0)
