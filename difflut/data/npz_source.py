@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 
@@ -39,21 +40,22 @@ def load_npz(path: Path) -> Dataset:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: this is a single array; expected an .npz archive.")
-            return {name: archive[name] for name in (*_ARRAYS, "class_names") if name in archive}
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.ndarray):
+                return {name: archive[name] for name in (*_ARRAYS, "class_names") if name in archive}
     except OSError as error:
-        raise DataError(f"{path}: the file cannot be read ({error.strerror or error}).") from error
+        raise DataError(f"{path}: the file cannot be read ({error.strerror}).") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: the file is damaged or not an .npz archive of plain arrays.") from error
+    raise DataError(f"{path}: this is a single array; expected an .npz archive.")
 
 
 def _to_features(path: Path, name: str, arrays: dict[str, np.ndarray]) -> Tensor:
     array = arrays[name]
     if array.dtype.kind not in "biuf" or array.ndim < 1:
         raise DataError(f"{path}: {name} has type {array.dtype}; expected numbers.")
-    return torch.from_numpy(array.reshape(len(array), -1).astype(np.float32))
+    return torch.from_numpy(array.reshape(len(array), math.prod(array.shape[1:])).astype(np.float32))
 
 
 def _to_labels(path: Path, name: str, arrays: dict[str, np.ndarray]) -> Tensor:

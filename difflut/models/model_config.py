@@ -108,7 +108,7 @@ class ModelConfig:
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid YAML: {error}") from error
+            raise ConfigError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from error
         return cls.from_dict(values)
 
     def to_yaml(self, path: str | Path) -> None:

@@ -132,7 +132,8 @@ def _check_config_fits_file(config: ModelConfig, file_bytes: int) -> None:
 
 def _restore(config: ModelConfig, state: dict[Any, Any]) -> SimpleFeedForward:
     model = REGISTRY.get_model(config.model_type)(config)
-    assert isinstance(model, SimpleFeedForward)
+    if not isinstance(model, SimpleFeedForward):
+        raise CheckpointError(f"config.model_type is {config.model_type!r}; model files hold feed-forward models.")
     _check_state(state, _expected_state(model))
     model.load_state_dict(state)
     _check_values(model)

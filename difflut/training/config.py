@@ -160,7 +160,7 @@ def load_training_config(path: str | Path) -> TrainingConfig:
     except OSError as error:
         raise ConfigError(f"{path}: the file cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the file is not valid YAML ({error}).") from error
+        raise ConfigError(f"{path}: the file is not valid YAML ({' '.join(str(error).split())}).") from error
     try:
         return TrainingConfig.from_dict(values)
     except ConfigError as error:

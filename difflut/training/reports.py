@@ -40,6 +40,14 @@ class EpochReport:
     seconds: float
 
 
+def find_best(history: list[EpochReport]) -> EpochReport | None:
+    """Return the last report with the highest validation accuracy; None if there is no report yet.
+
+    The last one, because the learning rate falls: of equally good epochs it is the most settled.
+    """
+    return max(reversed(history), key=lambda report: report.validation_accuracy, default=None)
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """The outcome: accuracies (0 to 1) of the best epoch's model in eval mode, and where that model is.

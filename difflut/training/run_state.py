@@ -20,7 +20,6 @@ from difflut.utils.files import write_atomically
 
 FORMAT = "difflut-training"
 VERSION = 1
-_KEYS = {"format", "version", "config", "data_digest", "history", "model", "optimizer"}
 
 
 @dataclass
@@ -40,12 +39,6 @@ class RunState:
     model: dict[str, Any]
     optimizer: dict[str, Any]
     history: list[EpochReport] = field(default_factory=list)
-
-    @property
-    def best(self) -> EpochReport | None:
-        """The report of the last epoch with the highest validation accuracy."""
-        # The last one, because the learning rate falls: of equally good epochs it is the most settled.
-        return max(reversed(self.history), key=lambda report: report.validation_accuracy, default=None)
 
     def save(self, path: Path) -> None:
         """Write the state, replacing the file at once."""
@@ -74,17 +67,20 @@ class RunState:
             content = read_archive(path)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
-        if not isinstance(content, dict) or set(content) != _KEYS or content["format"] != FORMAT:
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise CheckpointError(f"{path}: the file is not the state of a training run; train without resuming.")
-        if content["version"] != VERSION:
-            raise CheckpointError(f"{path}: the state has version {content['version']!r}, expected {VERSION}.")
-        return cls(
-            config=content["config"],
-            data_digest=content["data_digest"],
-            model=content["model"],
-            optimizer=content["optimizer"],
-            history=[EpochReport(**values) for values in content["history"]],
-        )
+        if content.get("version") != VERSION:
+            raise CheckpointError(f"{path}: the state has version {content.get('version')!r}, expected {VERSION}.")
+        try:
+            return cls(
+                config=content["config"],
+                data_digest=content["data_digest"],
+                model=content["model"],
+                optimizer=content["optimizer"],
+                history=[EpochReport(**values) for values in content["history"]],
+            )
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{path}: the state is incomplete; train without resuming.") from error
 
     def check_same_run(self, config: dict[str, Any], data_digest: str) -> None:
         """Refuse to go on with another configuration or other data.

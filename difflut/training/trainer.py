@@ -18,7 +18,7 @@ from difflut.data import Dataset, split_stratified
 from difflut.errors import CheckpointError, ConfigError
 from difflut.models import SimpleFeedForward, build_model, load_model, save_model
 from difflut.training.config import OptimizerSettings, TrainingConfig
-from difflut.training.reports import EpochReport, StepReport, TrainingResult
+from difflut.training.reports import EpochReport, StepReport, TrainingResult, find_best
 from difflut.training.run_state import RunState
 from difflut.utils.files import write_atomically
 
@@ -86,7 +86,8 @@ class _Run:
         self.x_held_out, self.y_held_out = dataset.x_train[held_out], dataset.y_train[held_out]
         self.steps = math.ceil(len(self.y) / self.settings.batch_size)
         model = build_model(config.model_config(dataset))
-        assert isinstance(model, SimpleFeedForward)
+        if not isinstance(model, SimpleFeedForward):
+            raise ConfigError(f"model.model_type is {model.config.model_type!r}; only feed-forward models are trained.")
         self.model = model
         self.model.fit_encoder(self.x)
         self.optimizer = torch.optim.Adam(
@@ -101,8 +102,13 @@ class _Run:
 
     def start(self) -> None:
         """Take possession of the output directory; the state written there makes the run resumable at once."""
-        _prepare_directory(self.out_dir)
-        self._capture_state().save(self.out_dir / STATE_FILE)
+        try:
+            _claim_directory(self.out_dir)
+            self._capture_state().save(self.out_dir / STATE_FILE)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.out_dir} cannot be used as output directory ({error.strerror}); choose another."
+            ) from error
 
     def restore(self) -> None:
         """Continue from the state in the output directory."""
@@ -120,7 +126,7 @@ class _Run:
         """Train one epoch, evaluate it, and write what must survive an interruption."""
         started = time.perf_counter()
         loss, accuracy = self._train_steps(on_step)
-        best = self._capture_state().best
+        best = find_best(self.history)
         validation = _accuracy(self.model, self.x_held_out, self.y_held_out)
         report = EpochReport(
             epoch=self.epochs_done + 1,
@@ -144,7 +150,7 @@ class _Run:
 
     def finish(self) -> TrainingResult:
         """Evaluate the best epoch's model, on the test data too, and write the figures."""
-        best = self._capture_state().best
+        best = find_best(self.history)
         assert best is not None
         model = load_model(self.out_dir / MODEL_FILE)
         result = TrainingResult(
@@ -219,16 +225,13 @@ def _digest(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _prepare_directory(path: Path) -> None:
-    """Create the directory, or empty that of an earlier run of its result files."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()) and not (path / STATE_FILE).exists():
-            raise ConfigError(f"{path} holds files that no training run wrote; choose another output directory.")
-        for name in (MODEL_FILE, METRICS_FILE):
-            (path / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be used as output directory ({error.strerror}); choose another.") from error
+def _claim_directory(path: Path) -> None:
+    """Create the directory, or clear that of an earlier run of its results."""
+    path.mkdir(parents=True, exist_ok=True)
+    if any(path.iterdir()) and not (path / STATE_FILE).exists():
+        raise ConfigError(f"{path} holds files that no training run wrote; choose another output directory.")
+    for name in (MODEL_FILE, METRICS_FILE):
+        (path / name).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class GroupSum(nn.Module):
                 stacklevel=2,
             )
             x = nn.functional.pad(x, (0, missing))
-        return x.reshape(x.shape[0], self.k, -1).sum(2)
+        return x.reshape(x.shape[0], self.k, x.shape[1] // self.k).sum(2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.sum_groups(x) / self.tau

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from difflut.models import ModelConfig, SimpleFeedForward
+
+settings.register_profile("difflut", deadline=None)  # a busy machine must not fail a test
+settings.load_profile("difflut")
 
 ModelMaker = Callable[..., SimpleFeedForward]
 

@@ -79,6 +79,11 @@ def test_predictions_do_not_depend_on_the_batch(make_model: ModelMaker, monkeypa
     assert torch.equal(model.class_counts(x), whole)
 
 
+def test_an_empty_batch_is_a_batch(make_model: ModelMaker) -> None:
+    assert make_model().class_counts(torch.zeros(0, 5)).shape == (0, 3)
+    assert make_model().train()(torch.zeros(0, 5)).shape == (0, 3)
+
+
 def test_unfitted_model_says_what_to_do(make_config: ConfigMaker) -> None:
     for config in (make_config(), make_config(input_size=5)):
         model = SimpleFeedForward(config)

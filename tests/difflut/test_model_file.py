@@ -224,7 +224,7 @@ def load_unless_refused(path: Path) -> SimpleFeedForward | None:
         return None
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_files_load_or_are_refused(good_bytes: bytes, tmp_path: Path, data: st.DataObject) -> None:
     damaged = bytearray(good_bytes[: data.draw(st.one_of(st.just(len(good_bytes)), st.integers(0, len(good_bytes))))])
@@ -246,7 +246,7 @@ plain_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_config_value_loads_or_is_refused(good_bytes: bytes, tmp_path: Path, data: st.DataObject) -> None:
     content = torch.load(io.BytesIO(good_bytes), weights_only=True)
