@@ -78,6 +78,8 @@ def read_archive(path: Path) -> object:
     CheckpointError : the file cannot be read, is damaged, or holds anything else.
     """
     try:
+        if not path.is_file():  # a device or a pipe could go on for ever
+            raise CheckpointError("there is no such file.")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise CheckpointError(f"the file is larger than {MAX_FILE_BYTES} bytes, too large for a model.")
         data = path.read_bytes()

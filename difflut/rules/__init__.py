@@ -4,7 +4,7 @@ All rules are batch-last: pins are (num_nodes, n, batch), outputs (num_nodes, ou
 (num_nodes, outputs, 2**n). Pin j of a node is address bit j, least significant first.
 """
 
-from difflut.rules.addressing import compute_addresses, enumerate_corners, read_table
+from difflut.rules.addressing import compute_addresses, read_table
 from difflut.rules.hard_lookup import hard_lookup
 from difflut.rules.multilinear import multilinear
 from difflut.rules.pointwise import pointwise_logit
@@ -12,7 +12,6 @@ from difflut.rules.routing import route_hard
 
 __all__ = [
     "compute_addresses",
-    "enumerate_corners",
     "hard_lookup",
     "multilinear",
     "pointwise_logit",

@@ -18,8 +18,3 @@ def compute_addresses(pins: Tensor) -> Tensor:
 def read_table(table: Tensor, address: Tensor) -> Tensor:
     """Return (num_nodes, outputs, batch): entry `address` (num_nodes, batch) of `table` (num_nodes, outputs, 2**n)."""
     return table.gather(2, address.unsqueeze(1).expand(-1, table.shape[1], -1))
-
-
-def enumerate_corners(n: int) -> Tensor:
-    """Return bool (2**n, n): row a holds the bits of address a, column j being bit j."""
-    return (torch.arange(2**n).unsqueeze(1) >> torch.arange(n)) & 1 == 1

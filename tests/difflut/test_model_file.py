@@ -183,10 +183,9 @@ def test_foreign_files(tmp_path: Path, data: bytes) -> None:
 
 
 def test_unreadable_paths(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"absent\.pth: the file cannot be read"):
-        load_model(tmp_path / "absent.pth")
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        load_model(tmp_path)
+    for path in (tmp_path / "absent.pth", tmp_path, Path("/dev/zero")):
+        with pytest.raises(CheckpointError, match=f"{path}: there is no such file"):
+            load_model(path)
 
 
 def test_compressed_archives_are_refused(content: dict[str, Any], tmp_path: Path) -> None:

@@ -8,9 +8,13 @@ from torch import Tensor, nn
 
 from difflut.nodes import DWNNode, LinearLUTNode, LutNode, ProbabilisticNode
 from difflut.registry import REGISTRY
-from difflut.rules import enumerate_corners
 
 ALL = REGISTRY.list_nodes()
+
+
+def enumerate_corners(n: int) -> Tensor:
+    """All inputs of n bits, float32 (2**n, n): row a holds the bits of address a, bit j in column j."""
+    return torch.tensor([[float(a >> j & 1) for j in range(n)] for a in range(2**n)])
 
 
 def make_bank(name: str, n: int, outputs: int = 2, nodes: int = 3) -> LutNode:
@@ -27,7 +31,7 @@ def make_bank(name: str, n: int, outputs: int = 2, nodes: int = 3) -> LutNode:
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
 def test_eval_mode_is_the_truth_table_on_every_corner(name: str, n: int) -> None:
     bank = make_bank(name, n).eval()
-    corners = enumerate_corners(n).float().unsqueeze(1).expand(-1, 3, -1)
+    corners = enumerate_corners(n).unsqueeze(1).expand(-1, 3, -1)
     table = bank.truth_table()
     assert table.dtype == torch.bool
     assert table.shape == (3, 2, 2**n)
@@ -85,7 +89,7 @@ def test_a_tie_is_one(name: str, tie: float) -> None:
 def test_training_answers_on_corners_agree_with_the_table(name: str) -> None:
     """On bits, the training answer is at least one half exactly where the table holds a one."""
     bank = make_bank(name, 5)
-    corners = enumerate_corners(5).float().unsqueeze(1).expand(-1, 3, -1)
+    corners = enumerate_corners(5).unsqueeze(1).expand(-1, 3, -1)
     assert torch.equal(bank(corners) >= 0.5, bank.truth_table().permute(2, 0, 1))
 
 
@@ -177,7 +181,7 @@ def test_temperature_sharpens_training_but_not_the_table() -> None:
     warm, cold = ProbabilisticNode(input_dim=3), ProbabilisticNode(input_dim=3, temperature=0.01)
     assert torch.equal(warm.raw_weights, cold.raw_weights)
     assert torch.equal(warm.truth_table(), cold.truth_table())
-    corners = enumerate_corners(3).float()
+    corners = enumerate_corners(3)
     table = warm.truth_table()[0].t().float()
     assert (cold(corners) - table).abs().max() < (warm(corners) - table).abs().max()
     with pytest.raises(ValueError, match="temperature"):

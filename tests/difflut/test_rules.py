@@ -10,7 +10,6 @@ from torch import Tensor
 
 from difflut.rules import (
     compute_addresses,
-    enumerate_corners,
     hard_lookup,
     multilinear,
     pointwise_logit,
@@ -28,12 +27,6 @@ def draw(seed: int, *shape: int) -> Tensor:
 def test_addresses_are_lsb_first_with_ties_at_one() -> None:
     pins = torch.tensor([[0.5], [0.49999], [2.0], [-1.0]]).unsqueeze(0)
     assert compute_addresses(pins).tolist() == [[0b0101]]
-
-
-def test_corners_count_in_binary() -> None:
-    assert enumerate_corners(2).tolist() == [[False, False], [True, False], [False, True], [True, True]]
-    corners = enumerate_corners(5).t().unsqueeze(0).float()
-    assert compute_addresses(corners).tolist() == [list(range(32))]
 
 
 def test_read_table_picks_per_node_and_output() -> None:
