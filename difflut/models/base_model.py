@@ -28,6 +28,18 @@ class BaseLUTModel(nn.Module, ABC):
         """Return class scores (batch, num_classes) for samples (batch, ...)."""
 
     @abstractmethod
+    def fit_encoder(self, data: Tensor) -> None:
+        """Determine from training data (samples, ...) what the configuration leaves open."""
+
+    @abstractmethod
+    def class_counts(self, x: Tensor) -> Tensor:
+        """Return the exact votes per class, int64 (batch, num_classes), as the hardware counts them."""
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the class with most votes, int64 (batch,); the lowest index among equals, as in hardware."""
+        return self.class_counts(x).argmax(1)
+
+    @abstractmethod
     def on_runtime_update(self) -> None:
         """Hand ``config.runtime`` on to the modules that use it."""
 

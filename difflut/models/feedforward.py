@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from difflut.encoders.base_encoder import BaseEncoder
-from difflut.errors import ConfigError
+from difflut.errors import ConfigError, DataError
 from difflut.input_format import InputFormat
 from difflut.layers.base_layer import BaseLUTLayer
 from difflut.models.base_model import BaseLUTModel
@@ -70,15 +70,19 @@ class SimpleFeedForward(BaseLUTModel):
         ------
         DataError : the data are empty or not finite.
         ValueError : the data do not have ``config.input_size`` features.
+        ConfigError : the data have more features than a model may have.
         """
         data = flatten_samples(data)
+        if data.numel() == 0 or not torch.isfinite(data).all():
+            raise DataError("The data to fit an encoder must be finite and not empty.")
         if self.config.input_size not in (None, data.shape[1]):
             raise ValueError(f"The model expects {self.config.input_size} features but the data have {data.shape[1]}.")
         if self.config.input_format is None:
             self.config.input_format = asdict(InputFormat.infer(data))
-        self.encoder.fit(self.input_format.to_reals(self.input_format.to_integers(data)))
+        self.encoder.fit(self.input_format.quantize(data))
         if self.config.input_size is None:
             self.config.input_size = data.shape[1]
+            self.config.validate()
             self._build_layers(data.shape[1])
             self.on_runtime_update()
 
@@ -102,10 +106,6 @@ class SimpleFeedForward(BaseLUTModel):
         with torch.no_grad(), _evaluating(self):
             parts = [self.output_layer.sum_groups(self._answer(rows)) for rows in torch.split(x, _PREDICTION_ROWS)]
         return torch.cat(parts).to(torch.int64)
-
-    def predict(self, x: Tensor) -> Tensor:
-        """Return the class with most votes, int64 (batch,); the lowest index among equals, as in hardware."""
-        return self.class_counts(x).argmax(1)
 
     def on_runtime_update(self) -> None:
         for key, value in self.config.runtime.items():

@@ -132,6 +132,10 @@ def test_fitting_records_the_format_and_keeps_a_given_one(make_config: ConfigMak
 def test_data_that_cannot_be_fitted(make_config: ConfigMaker) -> None:
     with pytest.raises(DataError, match="finite"):
         SimpleFeedForward(make_config()).fit_encoder(torch.full((3, 2), float("nan")))
+    with pytest.raises(DataError, match="empty"):
+        SimpleFeedForward(make_config()).fit_encoder(torch.zeros(0, 2))
+    with pytest.raises(ConfigError, match="input_size"):
+        SimpleFeedForward(make_config()).fit_encoder(torch.zeros(1, 2**20 + 1))
     with pytest.raises(ValueError, match="expects 5 features but the data have 4"):
         SimpleFeedForward(make_config(input_size=5)).fit_encoder(torch.rand(3, 4))
 
