@@ -4,8 +4,8 @@ Runs inside the simulator. The folder that it runs in holds ``stimulus.json``::
 
     {"latency_cycles": 5, "features": ["1f3", ...], "expected": {"class_index": [3, ...]}}
 
-with the packed feature words in hexadecimal. The outcome goes to ``outcome.json``: how many comparisons were made, and
-the first mismatches. The test fails unless every expected value was compared and equal.
+with the packed feature words in hexadecimal. The outcome goes to ``outcome.json``: what came out, how many comparisons
+were made, and the first mismatches. The test fails unless every expected value was compared and equal.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Checker:
         self.expected = {name: deque(values) for name, values in expected.items()}
         self.total = sum(len(values) for values in expected.values())
         self.comparisons = 0
+        self.outputs: dict[str, list[int | str]] = {name: [] for name in expected}
         self.mismatches: list[dict[str, Any]] = []
         self.mismatch_count = 0
 
@@ -65,6 +66,7 @@ class Checker:
         for name, found in outputs.items():
             wanted = self.expected[name].popleft()
             self.comparisons += 1
+            self.outputs[name].append(found)
             if found != wanted:
                 self.mismatch_count += 1
                 if len(self.mismatches) < MISMATCHES_KEPT:
@@ -76,6 +78,7 @@ class Checker:
             "comparisons": self.comparisons,
             "mismatch_count": self.mismatch_count,
             "mismatches": self.mismatches,
+            "outputs": self.outputs,
         }
         Path("outcome.json").write_text(json.dumps(outcome))
         assert self.total > 0, "nothing was expected, so nothing was checked"

@@ -94,15 +94,19 @@ def read_back(plan: BuildPlan, graph: LutGraph, folder: Path) -> CutHardware:
 
     Raises :class:`MismatchError` if the hardware has other registers, clocks or signals than the graph says.
     """
-    for name, text in plan.files.items():
-        (folder / name).write_text(text)
     (folder / "cell_map.v").write_text(CELL_MAP)
-    sources = _ghdl_netlist(plan, folder) if plan.target == "vhdl" else list(plan.files)
-    read = "\n".join(f"read_verilog {source}" for source in sources)
+    read = "\n".join(f"read_verilog {source}" for source in write_sources(plan, folder))
     run_yosys(YOSYS_SCRIPT.format(read=read, top=plan.top), folder)
     with (folder / "netlist.blif").open() as lines:
         netlist = _parse_blif(lines)
     return _cut(netlist, graph)
+
+
+def write_sources(plan: BuildPlan, folder: Path) -> list[str]:
+    """Write the hardware into ``folder`` and return the names of Verilog files that Yosys can read."""
+    for name, text in plan.files.items():
+        (folder / name).write_text(text)
+    return _ghdl_netlist(plan, folder) if plan.target == "vhdl" else list(plan.files)
 
 
 def _ghdl_netlist(plan: BuildPlan, folder: Path) -> list[str]:

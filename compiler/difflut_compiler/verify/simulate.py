@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
-from cocotb_tools.check_results import get_results
 from numpy.typing import NDArray
 
 from difflut_compiler._resources import data
@@ -19,7 +20,7 @@ from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.names import feature_slices
-from difflut_compiler.verify.tools import find_tool, require_tool, run_tool
+from difflut_compiler.verify.tools import find_tool, require_tool, run_tool, telling_lines
 
 SIMULATORS: Mapping[str, tuple[str, ...]] = {"verilog": ("iverilog", "verilator"), "vhdl": ("ghdl",)}
 """Simulators of each language, the preferred one first."""
@@ -64,8 +65,9 @@ def simulate(
         log=folder / "simulation.log",
         environment=environment,
     )
-    comparisons = _read_outcome(folder, sum(len(values) for values in expected.values()))
-    return SimulationResult(simulator, len(inputs), comparisons, dict(expected))
+    outcome = _read_outcome(folder, sum(len(values) for values in expected.values()))
+    outputs = {name: np.array(values, dtype=np.int64) for name, values in outcome["outputs"].items()}
+    return SimulationResult(simulator, len(inputs), outcome["comparisons"], outputs)
 
 
 def _write_job(
@@ -130,20 +132,22 @@ def _verilator_launcher(folder: Path) -> Path:
     return bin_folder
 
 
-def _read_outcome(folder: Path, expected_comparisons: int) -> int:
-    """The number of comparisons, after making sure that the bench ran, passed, and made all of them.
+def _read_outcome(folder: Path, expected_comparisons: int) -> dict[str, Any]:
+    """What the bench wrote, after making sure that it ran, passed, and made all comparisons.
 
     cocotb's runner reports neither a bench that failed nor one that was not found, so its result file is read here.
     """
-    results, outcome_file = folder / "results.xml", folder / "outcome.json"
+    results, outcome_file, log = folder / "results.xml", folder / "outcome.json", folder / "simulation.log"
     if not results.is_file():
-        raise CompilerError(f"the simulation left no result file; see {folder / 'simulation.log'}")
-    tests, failures = get_results(results)
+        raise CompilerError(f"the simulation left no result file; its log says: {telling_lines(log)}")
+    suites = list(ElementTree.parse(results).getroot().iter("testsuite"))
+    tests = sum(int(suite.get("tests", 0)) for suite in suites)
+    failures = sum(int(suite.get(kind, 0)) for suite in suites for kind in ("failures", "errors"))
     if tests != 1:
-        raise CompilerError(f"the simulation ran {tests} benches instead of 1; see {folder / 'simulation.log'}")
+        raise CompilerError(f"the simulation ran {tests} benches instead of 1; its log says: {telling_lines(log)}")
     if not outcome_file.is_file():
-        raise CompilerError(f"the bench stopped before its end; see {folder / 'simulation.log'}")
-    outcome = json.loads(outcome_file.read_text())
+        raise CompilerError(f"the bench stopped before its end; its log says: {telling_lines(log)}")
+    outcome: dict[str, Any] = json.loads(outcome_file.read_text())
     if outcome["mismatch_count"]:
         first = outcome["mismatches"][0]
         raise MismatchError(
@@ -153,9 +157,9 @@ def _read_outcome(folder: Path, expected_comparisons: int) -> int:
     if failures or outcome["comparisons"] != expected_comparisons:
         raise CompilerError(
             f"the simulation made {outcome['comparisons']} of {expected_comparisons} comparisons; "
-            f"see {folder / 'simulation.log'}"
+            f"its log says: {telling_lines(log)}"
         )
-    return expected_comparisons
+    return outcome
 
 
 def choose_simulator(language: str, preferred: str | None) -> str | None:

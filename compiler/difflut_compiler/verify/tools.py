@@ -91,10 +91,15 @@ def run_tool(
             command, cwd=folder, stdout=output_stream, stderr=log_stream, check=False, env=environment
         )
     if done.returncode != 0:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        telling = [line for line in lines if "error" in line.lower()][:3] or lines[-3:]
         name = Path(command[0]).name if "-m" not in command else "the simulation"
-        raise CompilerError(f"{name} failed with exit code {done.returncode}; {log} says: {' | '.join(telling)[:600]}")
+        raise CompilerError(f"{name} failed with exit code {done.returncode}; its log says: {telling_lines(log)}")
+
+
+def telling_lines(log: Path) -> str:
+    """The first lines of a log that speak of an error, else its last lines; short enough for a message."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line.lower()][:3] or lines[-3:]
+    return " | ".join(telling)[:600]
 
 
 def run_yosys(script: str, folder: Path) -> None:

@@ -1,0 +1,287 @@
+"""The command line: ``difflut train``, ``difflut compile`` and lists of what there is.
+
+Exit codes: 0 fine, 1 a check found a difference, 2 wrong usage or bad input, 3 a tool is missing. Nothing heavy is
+imported before a command needs it, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from difflut.training import EpochReport, StepReport
+
+    from difflut_compiler.graph import LutGraph
+    from difflut_compiler.passes import PassStep
+
+app = typer.Typer(
+    name="difflut",
+    help="Train networks of look-up tables and compile them into proven FPGA logic.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+EXIT_MISMATCH = 1
+EXIT_BAD_INPUT = 2
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file with the sections data, model and training.")],
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder for model.pth, metrics.json and last.ckpt.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Data file to use instead of the one that the configuration names.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch in the folder.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network: difflut train examples/digits.yaml -o build/digits."""
+    with _reporting_errors(debug):
+        import difflut
+
+        settings = difflut.load_training_config(config)
+        with _training_progress(quiet=as_json) as (on_step, on_epoch):
+            result = difflut.train(
+                settings, out, data_path=data, resume=resume, on_step=on_step, on_epoch=on_epoch
+            )
+        figures = {name: str(value) if isinstance(value, Path) else value for name, value in vars(result).items()}
+        if as_json:
+            print(json.dumps(figures))
+            return
+        Console().print(
+            f"best epoch {result.best_epoch} of {result.epochs}: eval-mode accuracy {result.train_accuracy:.2%} train, "
+            f"{result.validation_accuracy:.2%} validation, [bold]{result.test_accuracy:.2%} test[/bold]; "
+            f"{result.seconds:.0f} s; {result.model_path}"
+        )
+
+
+@app.command("compile")
+def compile_command(
+    model: Annotated[Path, typer.Argument(help="The trained model.pth.")],
+    target: Annotated[str, typer.Option("--target", "-t", help="verilog or vhdl; see: difflut targets.")],
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Output folder; default: NAME_TARGET beside the model.")
+    ] = None,
+    top: Annotated[str | None, typer.Option(help="Name of the top module; default: from the model file's name.")] = None,
+    pipeline: Annotated[str, typer.Option(help="layers: a register per layer; none: combinational.")] = "layers",
+    data: Annotated[
+        str | None, typer.Option(help="Also check on these test data: digits, or an .npz or .csv file.")
+    ] = None,
+    simulator: Annotated[
+        str | None, typer.Option(help="iverilog, verilator or ghdl; default: the first that is installed.")
+    ] = None,
+    count_luts: Annotated[
+        bool | None,
+        typer.Option("--count-luts/--no-count-luts", help="Synthesise with Yosys to count LUTs; default: if small."),
+    ] = None,
+    print_between_passes: Annotated[
+        bool, typer.Option("--print-between-passes", help="Print the graph after every pass that changed it.")
+    ] = False,
+    time_passes: Annotated[bool, typer.Option("--time-passes", help="Print how long each pass took.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compile a trained model and prove the result: difflut compile model.pth --target verilog."""
+    with _reporting_errors(debug):
+        from difflut_compiler.names import IDENTIFIER
+        from difflut_compiler.output import check_output_folder, write_output
+
+        top = top if top is not None else _default_top(model, IDENTIFIER.fullmatch)
+        folder = out if out is not None else model.parent / f"{top}_{target}"
+        check_output_folder(folder)
+        from difflut_compiler.driver import CompileRequest, compile_model
+        from difflut_compiler.report import documents, print_result, report
+
+        request = CompileRequest(
+            model, target, top, pipeline, data, simulator, count_luts  # type: ignore[arg-type]  # checked by it
+        )
+        observer = _pass_observer(print_between_passes, time_passes)
+        with _steps_shown(quiet=as_json) as on_step:
+            result = compile_model(request, on_step=on_step, observer=observer)
+        failed = result.certificate.failed
+        write_output(folder, {} if failed else result.plan.files, documents(result))
+        if as_json:
+            print(json.dumps({**report(result), "certificate": json.loads(result.certificate.to_json())}))
+        else:
+            console = Console()
+            print_result(result, console)
+            console.print(
+                f"A check failed: no hardware was written. See {folder / 'certificate.json'}."
+                if failed
+                else f"Wrote {folder}: the hardware is in rtl/, the evidence in certificate.json and summary.txt."
+            )
+        if failed:
+            raise typer.Exit(EXIT_MISMATCH)
+
+
+def _default_top(model: Path, is_identifier: Callable[[str], Any]) -> str:
+    """The model file's name if it says something and is a legal name, else ``network``."""
+    return model.stem if model.stem != "model" and is_identifier(model.stem) else "network"
+
+
+@app.command()
+def nodes(as_json: Json = False) -> None:
+    """List the node types that can be trained."""
+    from difflut import REGISTRY
+
+    _print_list("nodes", {name: _first_line(REGISTRY.get_node(name)) for name in REGISTRY.list_nodes()}, as_json)
+
+
+@app.command()
+def encoders(as_json: Json = False) -> None:
+    """List the encoders."""
+    from difflut import REGISTRY
+
+    rows = {name: _first_line(REGISTRY.get_encoder(name)) for name in REGISTRY.list_encoders()}
+    _print_list("encoders", rows, as_json)
+
+
+@app.command()
+def passes(as_json: Json = False) -> None:
+    """List the passes of the compiler, in the order in which they run."""
+    from difflut_compiler.passes import PASSES
+
+    _print_list("passes", {name: _first_line(type(one)) for name, one in PASSES.items()}, as_json)
+
+
+@app.command()
+def targets(as_json: Json = False) -> None:
+    """List the target languages."""
+    from difflut_compiler.targets import TARGETS
+
+    _print_list("targets", {name: _first_line(type(one)) for name, one in TARGETS.items()}, as_json)
+
+
+@app.command()
+def tools(as_json: Json = False) -> None:
+    """List the external tools: which are installed, and how to get the others."""
+    from difflut_compiler.verify.tools import INSTALL_HINTS, find_tool, tool_version
+
+    rows = {
+        name: tool_version(name) if find_tool(name) else f"not installed: {hint}" for name, hint in INSTALL_HINTS.items()
+    }
+    _print_list("tools", rows, as_json)
+
+
+def _first_line(thing: type) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def _print_list(title: str, rows: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table(show_header=False, box=None)
+    for name, text in rows.items():
+        table.add_row(f"[bold]{name}[/bold]", text)
+    Console().print(table)
+
+
+@contextmanager
+def _reporting_errors(debug: bool) -> Iterator[None]:
+    """Turn an error that speaks to the user into one sentence and its exit code."""
+    from difflut.errors import DifflutError
+
+    from difflut_compiler.errors import CompilerError
+
+    try:
+        yield
+    except (DifflutError, CompilerError) as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code if isinstance(error, CompilerError) else EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was left half-written", 130)
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/bold red] {message}", markup=True)
+    raise typer.Exit(exit_code)
+
+
+def _pass_observer(
+    print_graph: bool, print_time: bool
+) -> Callable[[PassStep, LutGraph], None] | None:
+    if not (print_graph or print_time):
+        return None
+
+    def observe(step: PassStep, graph: LutGraph) -> None:
+        if print_time:
+            print(f"pass {step.name}: {step.seconds:.3f} s, {len(step.before)} to {len(step.after)} nets", file=sys.stderr)
+        if print_graph:
+            print(f"-- after {step.name}\n{graph}", file=sys.stderr)
+
+    return observe
+
+
+@contextmanager
+def _steps_shown(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show the running step on a terminal; say nothing where output is piped or JSON is wanted."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda step: None
+        return
+    with console.status("starting") as status:
+        yield lambda step: status.update(f"{step} ...")
+
+
+@contextmanager
+def _training_progress(
+    quiet: bool,
+) -> Iterator[tuple[Callable[[StepReport], None], Callable[[EpochReport], None]]]:
+    """A progress bar on a terminal, and a line per epoch everywhere but with ``quiet``."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=quiet)
+    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("steps", epoch=1, total=None)
+
+        def on_step(report: StepReport) -> None:
+            done = (report.epoch - 1) * report.steps + report.step
+            progress.update(task, total=report.epochs * report.steps, completed=done, epoch=report.epoch)
+
+        def on_epoch(report: EpochReport) -> None:
+            if not quiet:
+                console.print(
+                    f"epoch {report.epoch:3}/{report.epochs}: loss {report.train_loss:.4f}, "
+                    f"train {report.train_accuracy:.2%}, eval mode train {report.eval_train_accuracy:.2%}, "
+                    f"validation {report.validation_accuracy:.2%}{' (best)' if report.is_best else ''}"
+                )
+
+        yield on_step, on_epoch
+
+
+def main() -> None:
+    """Entry point of ``difflut``."""
+    app()
+
+
+def compile_main() -> None:
+    """Entry point of ``difflut-compile``: ``difflut compile`` under a name of its own."""
+    _run_alone(compile_command, "difflut-compile")
+
+
+def train_main() -> None:
+    """Entry point of ``difflut-train``: ``difflut train`` under a name of its own."""
+    _run_alone(train, "difflut-train")
+
+
+def _run_alone(command: Callable[..., None], name: str) -> None:
+    alone = typer.Typer(name=name, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+    alone.command()(command)
+    alone()

@@ -1,0 +1,123 @@
+"""What a person or a program reads about a compile: tables on the terminal, ``report.json``, ``summary.txt``."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from difflut_compiler.driver import CompileResult
+from difflut_compiler.graph import GraphSize
+from difflut_compiler.output import CERTIFICATE
+
+SUMMARY_WIDTH = 110
+
+
+def documents(result: CompileResult) -> Mapping[str, str]:
+    """The files beside the hardware; the certificate is the last."""
+    return {
+        "graph.json": result.graph.to_json(),
+        "report.json": json.dumps(report(result), indent=2) + "\n",
+        "summary.txt": summary(result),
+        CERTIFICATE: result.certificate.to_json(),
+    }
+
+
+def report(result: CompileResult) -> dict[str, Any]:
+    """The figures of a compile. Estimates (``estimated_``) and tool results (``yosys_``) have fields of their own."""
+    return {
+        "top": result.plan.top,
+        "target": result.plan.target,
+        "pipeline": result.request.pipeline,
+        "latency_cycles": result.plan.latency_cycles,
+        "input": asdict(result.input_port),
+        "outputs": dict(result.plan.outputs),
+        "class_names": list(result.class_names),
+        "lowered": _size(result.lowered_size),
+        "optimised": _size(result.size),
+        "yosys_synthesis": asdict(result.synthesis) if result.synthesis else None,
+        "accuracy": asdict(result.accuracy) if result.accuracy else None,
+        "files": list(result.plan.files),
+        "rtl_sha256": result.certificate.rtl_sha256,
+        "model_sha256": result.certificate.model_sha256,
+        "seconds": dict(result.seconds),
+    }
+
+
+def _size(size: GraphSize) -> dict[str, Any]:
+    return {
+        "nodes": dict(size.count_by_kind),
+        "levels": size.levels,
+        "estimated_lut6_by_layer": dict(size.lut6_by_layer),
+        "estimated_lut6": size.lut6_total,
+    }
+
+
+def summary(result: CompileResult) -> str:
+    """The tables as plain text."""
+    stream = io.StringIO()
+    print_result(result, Console(file=stream, width=SUMMARY_WIDTH, color_system=None))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def print_result(result: CompileResult, console: Console) -> None:
+    console.print(_circuit_table(result))
+    console.print(_evidence_table(result))
+    console.print(_time_line(result))
+
+
+def _circuit_table(result: CompileResult) -> Table:
+    table = Table(title=f"{result.plan.top} ({result.plan.target})", show_header=False, title_justify="left")
+    port = result.input_port
+    sign = "signed" if port.signed else "unsigned"
+    latency = result.plan.latency_cycles
+    table.add_row("input", f"{port.features} {sign} words of {port.bits} bits, {port.scale:g} per step")
+    table.add_row("latency", f"{latency} clock cycles, one sample per cycle" if latency else "combinational")
+    table.add_row("LUTs in the network", _before_after(result, "lut"))
+    table.add_row("comparators", _before_after(result, "compare"))
+    by_layer = ", ".join(f"{layer} {count}" for layer, count in result.size.lut6_by_layer.items() if count)
+    table.add_row("6-input LUTs, estimated", f"{result.size.lut6_total}: {by_layer}")
+    if result.synthesis is not None:
+        counted = f"{result.synthesis.luts}, and {result.synthesis.flip_flops} flip-flops"
+    else:
+        counted = "not counted"
+    table.add_row("6-input LUTs, by Yosys", counted)
+    if result.accuracy is not None:
+        table.add_row(f"accuracy on {result.accuracy.data}", _accuracy_text(result))
+    return table
+
+
+def _before_after(result: CompileResult, kind: str) -> str:
+    before = result.lowered_size.count_by_kind.get(kind, 0)
+    after = result.size.count_by_kind.get(kind, 0)
+    return f"{before}, {after} after optimisation"
+
+
+def _accuracy_text(result: CompileResult) -> str:
+    accuracy = result.accuracy
+    assert accuracy is not None
+    rtl = f"simulated RTL {accuracy.rtl:.4%}" if accuracy.rtl is not None else "RTL not simulated on all of them"
+    return f"model {accuracy.model:.4%}, graph {accuracy.graph:.4%}, {rtl} ({accuracy.samples} samples)"
+
+
+def _evidence_table(result: CompileResult) -> Table:
+    table = Table(title="evidence", title_justify="left")
+    for heading in ("rung", "status", "comparisons", "seconds", "how"):
+        table.add_column(heading, justify="right" if heading in ("comparisons", "seconds") else "left")
+    styles = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
+    for rung in result.certificate.rungs:
+        how = rung.reason + (f" [{rung.tool}]" if rung.tool else "")
+        table.add_row(
+            f"{rung.id} {rung.name}", f"[{styles[rung.status]}]{rung.status}", f"{rung.comparisons:,}",
+            f"{rung.seconds:.1f}", how.replace("[", "\\["),
+        )
+    return table
+
+
+def _time_line(result: CompileResult) -> str:
+    return "seconds: " + ", ".join(f"{step} {seconds:.1f}" for step, seconds in result.seconds.items())

@@ -1,0 +1,36 @@
+"""What a synthesiser makes of the emitted hardware: cell counts by Yosys, for 6-input LUTs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from difflut_compiler.emit import BuildPlan
+from difflut_compiler.verify.netlist import write_sources
+from difflut_compiler.verify.tools import run_yosys
+
+SCRIPT = """
+{read}
+synth -top {top} -flatten -lut 6
+opt_clean -purge
+tee -q -o stat.json stat -json
+"""
+
+
+@dataclass(frozen=True)
+class SynthesisCount:
+    """Cells after generic synthesis: 6-input (or smaller) LUTs, and flip-flops."""
+
+    luts: int
+    flip_flops: int
+
+
+def count_cells(plan: BuildPlan, folder: Path) -> SynthesisCount:
+    """Synthesise the whole design with Yosys and ABC. Generic: no carry chains, no vendor cells."""
+    sources = write_sources(plan, folder)
+    read = "\n".join(f"read_verilog {source}" for source in sources)
+    run_yosys(SCRIPT.format(read=read, top=plan.top), folder)
+    cells: dict[str, int] = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    flip_flops = sum(count for kind, count in cells.items() if "DFF" in kind.upper())
+    return SynthesisCount(cells.get("$lut", 0), flip_flops)

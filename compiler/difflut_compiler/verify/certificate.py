@@ -1,0 +1,97 @@
+"""The certificate: what was checked, how often, with which tool, and what was not checked and why."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from difflut_compiler.errors import CompilerError, MismatchError, ToolMissingError
+
+Status = Literal["passed", "failed", "not checked"]
+
+RUNG_NAMES = {
+    1: "graph equals the model in eval mode",
+    2: "optimised and scheduled graph equals the lowered graph",
+    3: "RTL read back equals the optimised graph",
+    4: "simulated RTL equals the model in eval mode",
+    5: "a flipped table bit is caught",
+}
+
+
+class NotCheckedError(Exception):
+    """A check has nothing to work on; the message is the reason that goes into the certificate."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check that passed has to say: how much it compared, with which tool, and in what manner."""
+
+    comparisons: int
+    reason: str
+    tool: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of the ladder of evidence."""
+
+    id: int
+    name: str
+    status: Status
+    reason: str
+    comparisons: int
+    tool: str
+    version: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The evidence for one compiled network, tied to the model file and to the hardware's text."""
+
+    target: str
+    model_sha256: str
+    rtl_sha256: str
+    rungs: tuple[Rung, ...]
+
+    @property
+    def failed(self) -> bool:
+        return any(rung.status == "failed" for rung in self.rungs)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def climb(rung: int, check: Callable[[], Finding]) -> Rung:
+    """Run one check. A found difference is a failed rung, a missing tool one that is not checked, both with the reason.
+
+    Any other error is not evidence and is raised.
+    """
+    start = time.perf_counter()
+    status: Status
+    try:
+        finding = check()
+        status = "passed"
+    except MismatchError as error:
+        finding, status = Finding(0, str(error), "", ""), "failed"
+    except (ToolMissingError, NotCheckedError) as error:
+        finding, status = Finding(0, str(error), "", ""), "not checked"
+    seconds = round(time.perf_counter() - start, 3)
+    return Rung(
+        rung, RUNG_NAMES[rung], status, finding.reason, finding.comparisons, finding.tool, finding.version, seconds
+    )
+
+
+def not_checked(rung: int, reason: str) -> Rung:
+    return Rung(rung, RUNG_NAMES[rung], "not checked", reason, 0, "", "", 0.0)
+
+
+def require_some(comparisons: int, what: str) -> int:
+    """A check that compared nothing is not evidence."""
+    if comparisons <= 0:
+        raise CompilerError(f"{what} compared nothing; this is a bug")
+    return comparisons

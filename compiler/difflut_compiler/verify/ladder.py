@@ -1,0 +1,186 @@
+"""The ladder of evidence, rung by rung. Each function is one check and returns what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difflut_compiler.emit import BuildPlan, emit
+from difflut_compiler.errors import MismatchError
+from difflut_compiler.evaluation import evaluate_nets
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.ops import Lut
+from difflut_compiler.passes import PassStep
+from difflut_compiler.schedule import Schedule
+from difflut_compiler.targets import TARGETS
+from difflut_compiler.verify.certificate import Finding, NotCheckedError, require_some
+from difflut_compiler.verify.cut import reference_circuit
+from difflut_compiler.verify.equivalence import Verdict, check_equivalence
+from difflut_compiler.verify.netlist import read_back
+from difflut_compiler.verify.prove_passes import check_schedule, prove_step
+from difflut_compiler.verify.simulate import SimulationResult, simulate
+from difflut_compiler.verify.tools import tool_version
+
+MUTATION_TRIES = 64
+MUTATION_SEED = 7
+
+
+@dataclass(frozen=True)
+class ModelAnswers:
+    """What the trained model answers in eval mode: winning class ``(samples,)`` and votes ``(samples, classes)``."""
+
+    class_index: NDArray[np.int64]
+    class_counts: NDArray[np.int64]
+    library_version: str
+
+
+def check_lowering(
+    graph: LutGraph, count_nets: Sequence[int], inputs: NDArray[np.int64], answers: ModelAnswers, what: str
+) -> Finding:
+    """Rung 1: the lowered graph gives the model's votes and class on every vector."""
+    counts = evaluate_nets(graph, inputs, count_nets).T
+    found = graph.evaluate(inputs)["class_index"]
+    for name, wrong in (
+        ("class_counts", (counts != answers.class_counts).any(axis=1)),
+        ("class_index", found != answers.class_index),
+    ):
+        if wrong.any():
+            raise MismatchError(
+                f"{name} of graph and model differ on {int(wrong.sum())} of {len(inputs)} samples, "
+                f"first sample {int(np.flatnonzero(wrong)[0])}"
+            )
+    compared = require_some(counts.size + found.size, "the comparison with the model")
+    return Finding(compared, f"votes and class on {what}", "torch", answers.library_version)
+
+
+def check_passes(steps: Sequence[PassStep], graph: LutGraph, scheduled: Schedule, vectors: int, folder: Path) -> Finding:
+    """Rung 2: every pass step is proven net by net, and the schedule only adds registers."""
+    proofs = [prove_step(step, make_folder(folder, f"pass_{number}")) for number, step in enumerate(steps)]
+    nets = check_schedule(graph, scheduled)
+    sat, rule = sum(proof.by_sat for proof in proofs), sum(proof.by_rule for proof in proofs)
+    inspected = sum(proof.by_inspection for proof in proofs)
+    reason = (
+        f"{len(steps)} pass steps proven net by net: {inspected} nets unchanged, {sat} by SAT, {rule} sums and argmax by "
+        f"construction rules; outputs equal on {vectors} vectors after each step; registers balanced, latency "
+        f"{scheduled.latency_cycles} cycles"
+    )
+    compared = require_some(sum(proof.comparisons for proof in proofs) + nets, "the proof of the passes")
+    return Finding(compared, reason, "abc cec", tool_version("abc"))
+
+
+def prove_rtl(plan: BuildPlan, scheduled: Schedule, folder: Path) -> tuple[Verdict, int]:
+    """Whether the RTL equals the scheduled graph at every net, and how many bits were compared."""
+    hardware = read_back(plan, scheduled.graph, folder)
+    reference = reference_circuit(scheduled.graph, hardware.joined)
+    return check_equivalence(reference, hardware.circuit, folder), len(reference.outputs)
+
+
+def check_rtl(plan: BuildPlan, scheduled: Schedule, folder: Path) -> Finding:
+    """Rung 3: the RTL, read back by Yosys, equals the scheduled graph at every net, for every input."""
+    verdict, bits = prove_rtl(plan, scheduled, folder)
+    if not verdict.equivalent:
+        raise MismatchError(f"the RTL is not the graph: {verdict.message}")
+    reader = "ghdl and yosys" if plan.target == "vhdl" else "yosys"
+    reason = f"every LUT, comparator, sum and register proven at its own cut point, RTL read by {reader}"
+    return Finding(require_some(bits, "the proof of the RTL"), reason, f"{reader}, abc cec", rtl_versions(plan))
+
+
+def rtl_versions(plan: BuildPlan) -> str:
+    return tool_version("yosys") + (f", ghdl {tool_version('ghdl')}" if plan.target == "vhdl" else "")
+
+
+def check_simulation(result: SimulationResult, latency_cycles: int) -> Finding:
+    """Rung 4, once the simulation has passed."""
+    timing = f"each answer after exactly {latency_cycles} clock cycles" if latency_cycles else "combinational"
+    return Finding(
+        require_some(result.comparisons, "the simulation"),
+        f"{result.samples} samples, {timing}",
+        f"cocotb, {result.simulator}",
+        f"{tool_version('cocotb')}, {result.simulator} {tool_version(result.simulator)}",
+    )
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """The hardware of a graph with one table entry flipped, and the vectors on which that shows at the outputs."""
+
+    description: str
+    plan: BuildPlan
+    visible_samples: NDArray[np.int64]
+
+
+def check_mutation(
+    plan: BuildPlan,
+    scheduled: Schedule,
+    inputs: NDArray[np.int64],
+    expected: Mapping[str, NDArray[np.int64]],
+    simulator: str | None,
+    folder: Path,
+) -> Finding:
+    """Rung 5: RTL with one flipped table bit is refused by the proof, and by the simulation where it shows."""
+    mutation = flip_one_bit(plan, scheduled, inputs, expected)
+    verdict, _ = prove_rtl(mutation.plan, scheduled, make_folder(folder, "proof"))
+    if verdict.equivalent:
+        raise MismatchError(f"{mutation.description} was not noticed by the proof")
+    caught_by = ["the proof"]
+    samples = mutation.visible_samples[:16]
+    if simulator is not None and len(samples):
+        rows = {name: values[samples] for name, values in expected.items()}
+        run = make_folder(folder, "simulation")
+        if not _is_refused(lambda: simulate(mutation.plan, scheduled.graph, inputs[samples], rows, simulator, run)):
+            raise MismatchError(f"{mutation.description} was not noticed by the simulation in {simulator}")
+        caught_by.append("the simulation")
+    reason = f"{mutation.description}: caught by {' and by '.join(caught_by)}"
+    return Finding(len(caught_by), reason, "abc cec" + (f", {simulator}" if len(caught_by) > 1 else ""), tool_version("abc"))
+
+
+def _is_refused(check: Callable[[], object]) -> bool:
+    try:
+        check()
+    except MismatchError:
+        return True
+    return False
+
+
+def flip_one_bit(
+    plan: BuildPlan, scheduled: Schedule, inputs: NDArray[np.int64], expected: Mapping[str, NDArray[np.int64]]
+) -> Mutation:
+    """Flip one table entry of one LUT, preferably one that changes an output on ``inputs``."""
+    graph = scheduled.graph
+    luts = sorted(net for net in graph if isinstance(graph.node(net).op, Lut))
+    if not luts:
+        raise NotCheckedError("the optimised circuit has no LUT whose table could be flipped")
+    random = np.random.default_rng(MUTATION_SEED)
+    sample = inputs[: min(len(inputs), 2048)]
+    for _ in range(MUTATION_TRIES):
+        net = int(random.choice(luts))
+        mutant = _flip_seen_address(graph, net, sample)
+        outputs = mutant.evaluate(sample)
+        visible = np.flatnonzero(np.any([outputs[name] != expected[name][: len(sample)] for name in outputs], axis=0))
+        if visible.size:
+            break
+    mutant_plan = emit(Schedule(mutant, scheduled.pipeline, scheduled.latency_cycles), TARGETS[plan.target], plan.top)
+    if mutant_plan.digest() == plan.digest():
+        raise MismatchError("flipping a table bit did not change the RTL")
+    return Mutation(f"one table bit of LUT {graph.node(net).origin} flipped", mutant_plan, visible)
+
+
+def _flip_seen_address(graph: LutGraph, net: int, inputs: NDArray[np.int64]) -> LutGraph:
+    """A copy of ``graph`` in which ``net`` answers wrongly at the address that the first sample makes."""
+    node = graph.node(net)
+    assert isinstance(node.op, Lut)
+    pins = evaluate_nets(graph, inputs[:1], node.operands)[:, 0]
+    address = int((pins << np.arange(len(pins))).sum())
+    mutant = graph.copy()
+    mutant.replace(net, Lut(node.op.fan_in, node.op.table ^ (1 << address)), node.operands)
+    return mutant
+
+
+def make_folder(parent: Path, name: str) -> Path:
+    folder = parent / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
