@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_CHUNK_ELEMENTS = 2**22  # gathered at a time in the backward pass: 16 MiB of float32
+_CHUNK_ELEMENTS = 2**17  # gathered at a time in the backward pass: 512 KiB of float32 stay in a core's cache
 
 
 def route_hard(features: Tensor, chosen: Tensor, candidates: Tensor, logits: Tensor, tau: float) -> Tensor:
@@ -54,10 +54,10 @@ class _RouteHard(torch.autograd.Function):
 
 def _correlate(grad: Tensor, features: Tensor, candidates: Tensor) -> Tensor:
     """Return (pins, choices): sum over the batch of grad[pin] * features[candidate]."""
-    pins, choices = candidates.shape
-    rows = max(1, _CHUNK_ELEMENTS // (choices * grad.shape[1]))
-    parts = [
-        torch.bmm(features[candidates[start : start + rows]], grad[start : start + rows].unsqueeze(2)).squeeze(2)
-        for start in range(0, pins, rows)
-    ]
+    batch = grad.shape[1]
+    rows = max(1, _CHUNK_ELEMENTS // max(1, candidates.shape[1] * batch))
+    parts = []
+    for some_candidates, some_grad in zip(torch.split(candidates, rows), torch.split(grad, rows), strict=True):
+        gathered = features.index_select(0, some_candidates.flatten()).view(*some_candidates.shape, batch)
+        parts.append(torch.bmm(gathered, some_grad.unsqueeze(2)).squeeze(2))
     return torch.cat(parts)
