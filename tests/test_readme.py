@@ -14,8 +14,9 @@ from typing import cast
 
 import pytest
 import typer
-from difflut_compiler.cli import app
 from typer.core import TyperGroup
+
+from difflut_compiler.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
