@@ -37,6 +37,8 @@ class RandomLayer(BaseLUTLayer):
         *,
         ensure_full_input_coverage: bool = True,
     ) -> None:
+        if type(ensure_full_input_coverage) is not bool:
+            raise TypeError("RandomLayer: ensure_full_input_coverage must be true or false.")
         self._draw_rows = draw_covering_rows if ensure_full_input_coverage else draw_distinct_rows
         super().__init__(input_size, output_size, node_type, n, node_kwargs, seed)
 

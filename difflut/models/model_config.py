@@ -20,6 +20,7 @@ MAX_LAYER_WIDTH = 2**22
 MAX_LAYERS = 64
 MAX_CLASSES = 4096
 MAX_SEED = 2**62
+MAX_TEMPERATURE = 1e9
 
 
 @dataclass
@@ -156,8 +157,8 @@ class ModelConfig:
                     f"Unknown setting runtime.{key} for a {self.layer_type} layer of {self.node_type} nodes; "
                     f"known: {', '.join(known)}."
                 )
-            if type(value) not in (int, float) or not 0 < value < float("inf"):
-                raise ConfigError(f"runtime.{key} is {value!r}; it must be a number above 0.")
+            if type(value) not in (int, float) or not 0 < value <= MAX_TEMPERATURE:
+                raise ConfigError(f"runtime.{key} is {value!r}; it must be a number above 0 up to {MAX_TEMPERATURE:g}.")
 
     def _check_descriptions(self) -> None:
         _check_keys("node_kwargs", self.node_kwargs)

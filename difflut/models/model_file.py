@@ -10,8 +10,6 @@ hold or the limits of `ModelConfig` do not allow, and whatever is wrong with it 
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,11 @@ from difflut.errors import CheckpointError, ConfigError
 from difflut.models.feedforward import SimpleFeedForward
 from difflut.models.model_config import ModelConfig
 from difflut.registry import REGISTRY
-from difflut.utils.files import write_atomically
+from difflut.utils.archive import check_header, read_archive, write_archive
 
 FORMAT = "difflut-model"
 VERSION = 1
-MAX_FILE_BYTES = 4 * 2**30
+_MAX_CONFIG_DEPTH = 4
 _KEYS = ["config", "format", "state", "version"]
 
 
@@ -47,10 +45,7 @@ def save_model(model: SimpleFeedForward, path: str | Path) -> None:
         # Clones: a view would drag the whole storage behind it into the file.
         "state": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
     }
-    # Through a buffer, because torch.save writes the file's own name into the archive.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomically(Path(path), buffer.getvalue())
+    write_archive(content, Path(path))
 
 
 def load_model(path: str | Path) -> SimpleFeedForward:
@@ -70,55 +65,32 @@ def load_model(path: str | Path) -> SimpleFeedForward:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def read_archive(path: Path) -> object:
-    """Return what ``torch.save`` put into the file, tensors and plain values only, on the CPU.
-
-    Raises
-    ------
-    CheckpointError : the file cannot be read, is damaged, or holds anything else.
-    """
-    try:
-        if not path.is_file():  # a device or a pipe could go on for ever
-            raise CheckpointError("there is no such file.")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise CheckpointError(f"the file is larger than {MAX_FILE_BYTES} bytes, too large for a model.")
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"the file cannot be read ({error.strerror}).") from error
-    _check_archive(data)
-    try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # the parser of an untrusted file: whatever it says, the file is to blame
-        raise CheckpointError("the file holds something other than tensors and plain values.") from error
-
-
-def _check_archive(data: bytes) -> None:
-    """Refuse damaged archives by their checksums, and compressed ones, which could unpack to any size."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-            damaged = archive.testzip() if plain else None
-    except Exception as error:  # as above: zipfile raises a dozen types on damaged input
-        raise CheckpointError("the file is damaged or not a model file; save or train the model again.") from error
-    if not plain:
-        raise CheckpointError("the file is compressed, which model files never are.")
-    if damaged is not None:
-        raise CheckpointError(f"the file is damaged (checksum of {damaged!r}); save or train the model again.")
-
-
 def _check_content(content: object) -> tuple[ModelConfig, dict[Any, Any]]:
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError("the file is not a DiffLUT model; save one with save_model().")
-    if content.get("version") != VERSION:
-        raise CheckpointError(f"the model file has version {content.get('version')!r}, this DiffLUT reads {VERSION}.")
+    check_header(content, FORMAT, VERSION)
+    assert isinstance(content, dict)
     if sorted(map(str, content)) != _KEYS:
-        raise CheckpointError(f"the model file has the entries {sorted(map(str, content))}, expected {_KEYS}.")
+        raise CheckpointError(f"the file has the entries {sorted(map(str, content))}, expected {_KEYS}.")
+    _check_plain("config", content["config"], depth=0)
     config = ModelConfig.from_dict(content["config"])
     if config.input_size is None or config.input_format is None:
         raise CheckpointError("config.input_size or config.input_format is missing; the model was never fitted.")
     if not isinstance(content["state"], dict):
         raise CheckpointError(f"state is a {type(content['state']).__name__}, expected a table of tensors.")
     return config, content["state"]
+
+
+def _check_plain(name: str, value: object, depth: int) -> None:
+    """Refuse what a configuration file could not say, so that constructors meet plain values only."""
+    if depth > _MAX_CONFIG_DEPTH:
+        raise CheckpointError(f"{name} is nested too deeply.")
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            _check_plain(f"{name}.{key}", entry, depth + 1)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            _check_plain(f"{name}[{index}]", entry, depth + 1)
+    elif value is not None and type(value) not in (bool, int, float, str):
+        raise CheckpointError(f"{name} is a {type(value).__name__}, which no configuration holds.")
 
 
 def _check_config_fits_file(config: ModelConfig, file_bytes: int) -> None:

@@ -6,17 +6,13 @@ step, so weights, optimizer and the number of finished epochs determine the rest
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from difflut.errors import CheckpointError, ConfigError
-from difflut.models.model_file import read_archive
 from difflut.training.reports import EpochReport
-from difflut.utils.files import write_atomically
+from difflut.utils.archive import check_header, read_archive, write_archive
 
 FORMAT = "difflut-training"
 VERSION = 1
@@ -51,9 +47,7 @@ class RunState:
             "model": self.model,
             "optimizer": self.optimizer,
         }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        write_atomically(path, buffer.getvalue())
+        write_archive(content, path)
 
     @classmethod
     def load(cls, path: Path) -> RunState:
@@ -65,12 +59,10 @@ class RunState:
         """
         try:
             content = read_archive(path)
+            check_header(content, FORMAT, VERSION)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: the file is not the state of a training run; train without resuming.")
-        if content.get("version") != VERSION:
-            raise CheckpointError(f"{path}: the state has version {content.get('version')!r}, expected {VERSION}.")
+        assert isinstance(content, dict)
         try:
             return cls(
                 config=content["config"],

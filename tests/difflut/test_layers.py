@@ -122,6 +122,11 @@ def test_a_layer_with_fewer_inputs_than_pins_works(layer_name: str) -> None:
     assert torch.equal(layer(x), reference_forward(layer, x))
 
 
+def test_coverage_is_true_or_false() -> None:
+    with pytest.raises(TypeError, match="ensure_full_input_coverage"):
+        RandomLayer(8, 5, "dwn", ensure_full_input_coverage="no")  # type: ignore[arg-type]
+
+
 def test_random_layer_without_coverage_still_has_distinct_pins() -> None:
     mapping = RandomLayer(8, 50, "dwn", n=6, ensure_full_input_coverage=False).mapping()
     assert all(len(set(row)) == 6 for row in mapping.tolist())

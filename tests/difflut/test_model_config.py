@@ -73,6 +73,7 @@ def test_to_dict_is_independent(make_config: Maker) -> None:
         ({"runtime": {"temperature": 1.0}}, "runtime.temperature.*dwn"),
         ({"runtime": {"output_tau": 0}}, "runtime.output_tau is 0"),
         ({"runtime": {"output_tau": float("nan")}}, "runtime.output_tau"),
+        ({"runtime": {"output_tau": 10**400}}, "runtime.output_tau"),
         ({"runtime": None}, "runtime must be a table"),
         ({"node_kwargs": [1]}, "node_kwargs"),
         ({"layer_kwargs": {1: 2}}, "layer_kwargs"),

@@ -91,12 +91,16 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("format", "other", "not a DiffLUT model"),
+        ("format", "other", "not a difflut-model file"),
         ("version", 2, "version 2"),
         ("version", "1", "version '1'"),
         ("extra", 1, "entries"),
         ("state", [1], "state is a list"),
+        ("version", torch.ones(2), "version"),
+        ("format", torch.ones(2), "not a difflut-model file"),
         ("config", 3, "table of fields"),
+        ("config/layer_kwargs", {"num_candidates": torch.ones(2)}, "config.layer_kwargs.num_candidates is a Tensor"),
+        ("config/layer_widths", [[[[[[1]]]]]], "nested too deeply"),
         ("config/colour", "red", "'colour'"),
         ("config/input_size", None, "input_size"),
         ("config/input_size", 6, r"encoder.thresholds has shape \(5, 3\), expected \(6, 3\)"),
@@ -200,7 +204,7 @@ def test_compressed_archives_are_refused(content: dict[str, Any], tmp_path: Path
 
 def test_oversized_files_are_not_read(make_model: ModelMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model(make_model(), tmp_path / "model.pth")
-    monkeypatch.setattr("difflut.models.model_file.MAX_FILE_BYTES", 100)
+    monkeypatch.setattr("difflut.utils.archive.MAX_FILE_BYTES", 100)
     with pytest.raises(CheckpointError, match="larger than 100 bytes"):
         load_model(tmp_path / "model.pth")
 
@@ -239,7 +243,12 @@ def test_damaged_files_load_or_are_refused(good_bytes: bytes, tmp_path: Path, da
 
 
 plain_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 70) | st.floats() | st.text(max_size=3) | st.just(10**30),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 70)
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from([10**30, torch.ones(2)]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3),
     max_leaves=4,
 )

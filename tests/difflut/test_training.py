@@ -179,7 +179,7 @@ def test_resuming_something_else_is_refused(data_path: Path, tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match=r"last\.ckpt.*damaged"):
         train(make_config(), tmp_path / "run", data_path=data_path, resume=True)
     (tmp_path / "run/last.ckpt").write_bytes((tmp_path / "run/model.pth").read_bytes())
-    with pytest.raises(CheckpointError, match=r"last\.ckpt.*not the state"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt.*not a difflut-training file"):
         train(make_config(), tmp_path / "run", data_path=data_path, resume=True)
 
 
