@@ -12,7 +12,18 @@ from difflut_compiler.verify.tools import run_yosys
 
 SCRIPT = """
 {read}
-synth -top {top} -flatten -lut 6
+hierarchy -check -top {top}
+proc
+flatten
+opt_clean
+wreduce
+techmap -map cell_map.v
+opt_expr
+opt_clean
+alumacc
+techmap
+opt -fast
+abc -lut 6
 opt_clean -purge
 tee -q -o stat.json stat -json
 """
@@ -27,7 +38,10 @@ class SynthesisCount:
 
 
 def count_cells(plan: BuildPlan, folder: Path) -> SynthesisCount:
-    """Synthesise the whole design with Yosys and ABC. Generic: no carry chains, no vendor cells."""
+    """Synthesise the whole design with Yosys and ABC. Generic: no carry chains, no vendor cells.
+
+    The tables of the network go through ABC like all other logic, so what it can save there is counted too.
+    """
     sources = write_sources(plan, folder)
     read = "\n".join(f"read_verilog {source}" for source in sources)
     run_yosys(SCRIPT.format(read=read, top=plan.top), folder)

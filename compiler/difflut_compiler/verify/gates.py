@@ -96,7 +96,7 @@ def constant_word(value: int, bits: int) -> Word:
 
 def _lut(blif: Blif, op: Lut, inputs: Sequence[str]) -> str:
     addresses = np.flatnonzero(table_to_bools(op.table, op.fan_in)).tolist()
-    return blif.gate(inputs, [f"{address:0{op.fan_in}b}"[::-1] for address in addresses])
+    return blif.gate(inputs, sorted(f"{address:0{op.fan_in}b}"[::-1] for address in addresses))
 
 
 def _at_least(blif: Blif, word: Word, threshold: int, signed: bool) -> str:

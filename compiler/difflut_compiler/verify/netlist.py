@@ -94,7 +94,6 @@ def read_back(plan: BuildPlan, graph: LutGraph, folder: Path) -> CutHardware:
 
     Raises :class:`MismatchError` if the hardware has other registers, clocks or signals than the graph says.
     """
-    (folder / "cell_map.v").write_text(CELL_MAP)
     read = "\n".join(f"read_verilog {source}" for source in write_sources(plan, folder))
     run_yosys(YOSYS_SCRIPT.format(read=read, top=plan.top), folder)
     with (folder / "netlist.blif").open() as lines:
@@ -103,7 +102,11 @@ def read_back(plan: BuildPlan, graph: LutGraph, folder: Path) -> CutHardware:
 
 
 def write_sources(plan: BuildPlan, folder: Path) -> list[str]:
-    """Write the hardware into ``folder`` and return the names of Verilog files that Yosys can read."""
+    """Write the hardware into ``folder`` and return the names of Verilog files that Yosys can read.
+
+    Beside them goes ``cell_map.v``, rules for Yosys' ``techmap``.
+    """
+    (folder / "cell_map.v").write_text(CELL_MAP)
     for name, text in plan.files.items():
         (folder / name).write_text(text)
     return _ghdl_netlist(plan, folder) if plan.target == "vhdl" else list(plan.files)
@@ -183,7 +186,7 @@ def _cut(netlist: _Netlist, graph: LutGraph) -> CutHardware:
     for nets, rows in netlist.tables:
         if nets[-1] not in (*CONSTANT_NETS, UNDEFINED):  # their own definitions, at the head of the file
             lines.append(f".names {' '.join([*(wires[net] for net in nets[:-1]), result_name(nets[-1])])}")
-            lines.extend(rows)
+            lines.extend(sorted(rows))
     for result, source in netlist.registers.items():
         lines += [f".names {wires[source]} {result_name(result)}", "1 1"]
     for bit, same in wires.joined.items():
