@@ -8,7 +8,8 @@ source "$(dirname "$0")/apt.sh"
 
 missing() {  # names Debian's packages
     command -v iverilog >/dev/null || echo iverilog
-    command -v ghdl >/dev/null || echo ghdl
+    # Debian's ghdl may be there without any of its back ends, and then only says so.
+    ghdl --version >/dev/null 2>&1 || echo ghdl
     command -v g++ >/dev/null || echo g++
     # cocotb starts Python inside the simulator, from a library that a bare Debian does not have.
     [ -n "$("$python" -m find_libpython)" ] ||
