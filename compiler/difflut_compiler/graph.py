@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -256,15 +256,26 @@ class LutGraph:
             if data["format"] != FORMAT_NAME or data["version"] != FORMAT_VERSION:
                 raise GraphError(f"not a {FORMAT_NAME} file of version {FORMAT_VERSION}")
             graph = cls(data["name"], data["layers"])
-            for net, kind, fields, operands, origin in data["nodes"]:
+            for net, kind, values, operands, origin in data["nodes"]:
                 if net in graph.dag:
                     raise GraphError(f"net {net} is defined twice")
-                graph._place(net, OP_BY_KIND[kind](*fields), tuple(operands), Origin(*origin))
+                op, place = OP_BY_KIND[kind](*values), Origin(*origin)
+                _require_types(op, place)
+                graph._place(net, op, tuple(operands), place)
                 graph._next_id = max(graph._next_id, net + 1)
         except (KeyError, TypeError, ValueError) as error:
             raise GraphError(f"not a readable graph file: {type(error).__name__}: {error}") from None
         graph.verify()
         return graph
+
+
+def _require_types(op: AnyOp, origin: Origin) -> None:
+    """JSON knows no annotations; refuse a text where a number belongs, and the like."""
+    wanted = {one.name: (getattr(op, one.name), one.type) for one in fields(op)}
+    wanted |= {"layer": (origin.layer, "str"), "index": (origin.index, "int"), "part": (origin.part, "str")}
+    for name, (value, kind) in wanted.items():
+        if type(value).__name__ != kind:
+            raise TypeError(f"{name} of {op.kind} at {origin} is {value!r}, not of type {kind}")
 
 
 def _show(key: str, value: object) -> str:
