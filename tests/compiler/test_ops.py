@@ -1,0 +1,187 @@
+"""Operations: their meaning against plain Python, and the arithmetic on tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from difflut_compiler.evaluation import pack_bits, unpack_bits
+from difflut_compiler.graph import Node, Origin
+from difflut_compiler.ops import (
+    OP_BY_KIND,
+    Add,
+    AnyOp,
+    ArgMax,
+    Compare,
+    Const,
+    Greater,
+    Input,
+    Lut,
+    Mux,
+    Operand,
+    Output,
+    PopCount,
+    Register,
+    bits_for,
+    bools_to_table,
+    cofactor,
+    table_to_bools,
+)
+from tests.compiler.random_graphs import bits_of, slow_value
+
+BIT = Operand(Lut(1, 2), 1)
+WORD = Operand(PopCount(), 4)
+
+TABLES = st.integers(1, 8).flatmap(
+    lambda fan_in: st.builds(Lut, st.just(fan_in), st.integers(0, (1 << (1 << fan_in)) - 1))
+)
+
+
+def slow(op: AnyOp, operands: Sequence[int]) -> int:
+    return slow_value(Node(op, (), 0, Origin("layer", 0)), operands)
+
+
+@given(TABLES, st.integers(1, 130), st.randoms(use_true_random=False))
+def test_lut_reads_operand_j_as_address_bit_j(op: Lut, samples: int, chance: np.random.Generator) -> None:
+    pins = np.array([[chance.random() < 0.5 for _ in range(samples)] for _ in range(op.fan_in)])
+    found = Lut.evaluate(table_to_bools(op.table, op.fan_in)[np.newaxis], pack_bits(pins)[np.newaxis])
+    expected = [slow(op, column) for column in pins.T.astype(int).tolist()]
+    assert unpack_bits(found, samples)[0].tolist() == expected
+
+
+def test_many_luts_at_once_do_not_mix() -> None:
+    tables = np.array([table_to_bools(table, 2) for table in range(16)])
+    pins = np.array([[[0, 1, 0, 1], [0, 0, 1, 1]]] * 16, dtype=np.bool_)
+    packed = np.stack([pack_bits(lut) for lut in pins])
+    found = unpack_bits(Lut.evaluate(tables, packed), 4)
+    assert [bits_of(table, 4) for table in range(16)] == found.tolist()
+
+
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=4), st.lists(st.integers(-8, 7), min_size=1))
+def test_compare_is_at_least(thresholds: list[int], words: list[int]) -> None:
+    ops = [Compare(threshold) for threshold in thresholds]
+    found = Compare.evaluate(ops, np.array([words] * len(ops)))
+    assert found.tolist() == [[word >= threshold for word in words] for threshold in thresholds]
+
+
+@given(st.lists(st.lists(st.integers(0, 1), min_size=5, max_size=5), min_size=1, max_size=40))
+def test_popcount_counts_ones(rows: list[list[int]]) -> None:
+    expected = [sum(column) for column in zip(*rows, strict=True)]
+    assert PopCount.evaluate(np.array(rows)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("op", "evaluate", "operand_values"),
+    [
+        (Add(3), Add(3).evaluate, (range(8), range(8))),
+        (Add(4), Add(4).evaluate, (range(8), range(4))),
+        (Greater(), Greater.evaluate, (range(8), range(6))),
+        (Mux(), Mux.evaluate, (range(2), range(5), range(3))),
+        (ArgMax(), lambda *words: ArgMax.evaluate(np.stack(words)), (range(4), range(4), range(4), range(4))),
+    ],
+    ids=["add", "wider add", "greater", "mux", "argmax"],
+)
+def test_word_operations_on_all_values(
+    op: AnyOp, evaluate: Callable[..., np.ndarray], operand_values: Sequence[range]
+) -> None:
+    columns = [axis.ravel() for axis in np.meshgrid(*map(list, operand_values), indexing="ij")]
+    expected = [slow(op, row) for row in np.stack(columns, axis=1).tolist()]
+    assert evaluate(*columns).tolist() == expected
+
+
+@pytest.mark.parametrize("scores", [[5, 5], [0, 0, 0], [1, 3, 3, 2], [2, 1, 2], [0, 7, 7, 7]])
+def test_of_equal_scores_the_lowest_position_wins(scores: list[int]) -> None:
+    assert ArgMax.evaluate(np.array(scores)[:, np.newaxis]).tolist() == [scores.index(max(scores))]
+
+
+@given(TABLES)
+def test_table_and_entries_are_inverse(op: Lut) -> None:
+    entries = table_to_bools(op.table, op.fan_in)
+    assert entries.tolist() == [bool(bit) for bit in bits_of(op.table, 1 << op.fan_in)]
+    assert bools_to_table(entries) == op.table
+
+
+@given(TABLES, st.data())
+def test_cofactor_fixes_one_address_bit(op: Lut, data: st.DataObject) -> None:
+    position = data.draw(st.integers(0, op.fan_in - 1))
+    value = data.draw(st.integers(0, 1))
+    entries = bits_of(op.table, 1 << op.fan_in)
+    kept = [bit for address, bit in enumerate(entries) if address >> position & 1 == value]
+    assert bits_of(cofactor(op.table, op.fan_in, position, value), len(kept)) == kept
+
+
+@given(TABLES, st.data())
+def test_folded_lut_computes_the_same(op: Lut, data: st.DataObject) -> None:
+    constants = data.draw(st.lists(st.sampled_from([None, 0, 1]), min_size=op.fan_in, max_size=op.fan_in))
+    folded = op.fold([BIT if value is None else Operand(Const(value), 1) for value in constants])
+    free = [pin for pin, value in enumerate(constants) if value is None]
+    if folded is None:
+        assert len(free) == op.fan_in
+        assert op.table not in (0, (1 << (1 << op.fan_in)) - 1)
+        return
+    for address in range(1 << op.fan_in):
+        pins = [bit if value is None else value for bit, value in zip(bits_of(address, 8), constants, strict=False)]
+        assert slow(folded.op, [pins[pin] for pin in folded.kept]) == slow(op, pins)
+    assert set(folded.kept) <= set(free)
+
+
+@pytest.mark.parametrize(("threshold", "folded"), [(-5, 1), (-4, 1), (-3, None), (0, None), (3, None), (4, 0), (9, 0)])
+def test_comparator_folds_exactly_where_it_is_constant(threshold: int, folded: int | None) -> None:
+    result = Compare(threshold).fold([Operand(Input("x", 3, signed=True), 3)])
+    assert (result.op if result else None) == (None if folded is None else Const(folded))
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("signed", [False, True])
+def test_input_range_is_that_of_the_format(bits: int, signed: bool) -> None:
+    word = Input("x", bits, signed)
+    lowest = -(2 ** (bits - 1)) if signed else 0
+    assert (word.min_value, word.max_value) == (lowest, lowest + 2**bits - 1)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2, 3, 4, 7, 8, 255, 256])
+def test_bits_for_is_the_least_width(value: int) -> None:
+    width = bits_for(value)
+    assert value < 2**width
+    assert width == 1 or value >= 2 ** (width - 1)
+
+
+ILLEGAL: list[tuple[AnyOp, list[Operand]]] = [
+    (Input("x", 0), []),
+    (Input("x", 33), []),
+    (Input("x", 4), [BIT]),
+    (Const(2, 1), []),
+    (Const(-1, 4), []),
+    (Compare(1), [BIT]),
+    (Compare(1), []),
+    (Lut(0, 0), []),
+    (Lut(17, 0), [BIT] * 17),
+    (Lut(2, 1), [BIT]),
+    (Lut(1, 4), [BIT]),
+    (Lut(1, -1), [BIT]),
+    (Lut(1, 1), [WORD]),
+    (PopCount(), []),
+    (PopCount(), [WORD]),
+    (Add(3), [WORD, BIT]),
+    (Add(9), [WORD]),
+    (Greater(), [WORD]),
+    (Mux(), [WORD, WORD, WORD]),
+    (Mux(), [BIT, WORD]),
+    (ArgMax(), []),
+    (Register(), []),
+    (Output("y"), [BIT, BIT]),
+]
+
+
+@pytest.mark.parametrize(("op", "operands"), ILLEGAL, ids=lambda value: str(value)[:40])
+def test_illegal_operands_are_refused(op: AnyOp, operands: list[Operand]) -> None:
+    with pytest.raises(ValueError, match=r"operand|bits|fit|fan-in|reads|counts|compares|narrower|selects"):
+        op.check(operands)
+
+
+def test_every_operation_refuses_something() -> None:
+    assert {op.kind for op, _ in ILLEGAL} == set(OP_BY_KIND)
