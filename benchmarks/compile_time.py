@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
 from difflut import ModelConfig, SimpleFeedForward, save_model
 from difflut_compiler.emit import emit
 from difflut_compiler.frontend import load_model

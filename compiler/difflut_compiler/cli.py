@@ -19,7 +19,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from difflut.training import EpochReport, StepReport
-
     from difflut_compiler.graph import LutGraph
     from difflut_compiler.passes import PassStep
 
@@ -45,7 +44,9 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Data file to use instead of the one that the configuration names.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch in the folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last finished epoch in the folder.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -55,9 +56,7 @@ def train(
 
         settings = difflut.load_training_config(config)
         with _training_progress(quiet=as_json) as (on_step, on_epoch):
-            result = difflut.train(
-                settings, out, data_path=data, resume=resume, on_step=on_step, on_epoch=on_epoch
-            )
+            result = difflut.train(settings, out, data_path=data, resume=resume, on_step=on_step, on_epoch=on_epoch)
         figures = {name: str(value) if isinstance(value, Path) else value for name, value in vars(result).items()}
         if as_json:
             print(json.dumps(figures))
@@ -76,7 +75,9 @@ def compile_command(
     out: Annotated[
         Path | None, typer.Option("--output", "-o", help="Output folder; default: NAME_TARGET beside the model.")
     ] = None,
-    top: Annotated[str | None, typer.Option(help="Name of the top module; default: from the model file's name.")] = None,
+    top: Annotated[
+        str | None, typer.Option(help="Name of the top module; default: from the model file's name.")
+    ] = None,
     pipeline: Annotated[str, typer.Option(help="layers: a register per layer; none: combinational.")] = "layers",
     data: Annotated[
         str | None, typer.Option(help="Also check on these test data: digits, or an .npz or .csv file.")
@@ -107,7 +108,13 @@ def compile_command(
         from difflut_compiler.report import documents, print_result, report
 
         request = CompileRequest(
-            model, target, top, pipeline, data, simulator, count_luts  # type: ignore[arg-type]  # checked by it
+            model,
+            target,
+            top,
+            pipeline,
+            data,
+            simulator,
+            count_luts,  # type: ignore[arg-type]  # checked by it
         )
         observer = _pass_observer(print_between_passes, time_passes)
         with _steps_shown(quiet=as_json) as on_step:
@@ -172,7 +179,8 @@ def tools(as_json: Json = False) -> None:
     from difflut_compiler.verify.tools import INSTALL_HINTS, find_tool, tool_version
 
     rows = {
-        name: tool_version(name) if find_tool(name) else f"not installed: {hint}" for name, hint in INSTALL_HINTS.items()
+        name: tool_version(name) if find_tool(name) else f"not installed: {hint}"
+        for name, hint in INSTALL_HINTS.items()
     }
     _print_list("tools", rows, as_json)
 
@@ -195,7 +203,6 @@ def _print_list(title: str, rows: dict[str, str], as_json: bool) -> None:
 def _reporting_errors(debug: bool) -> Iterator[None]:
     """Turn an error that speaks to the user into one sentence and its exit code."""
     from difflut.errors import DifflutError
-
     from difflut_compiler.errors import CompilerError
 
     try:
@@ -213,15 +220,15 @@ def _fail(message: str, exit_code: int) -> NoReturn:
     raise typer.Exit(exit_code)
 
 
-def _pass_observer(
-    print_graph: bool, print_time: bool
-) -> Callable[[PassStep, LutGraph], None] | None:
+def _pass_observer(print_graph: bool, print_time: bool) -> Callable[[PassStep, LutGraph], None] | None:
     if not (print_graph or print_time):
         return None
 
     def observe(step: PassStep, graph: LutGraph) -> None:
         if print_time:
-            print(f"pass {step.name}: {step.seconds:.3f} s, {len(step.before)} to {len(step.after)} nets", file=sys.stderr)
+            print(
+                f"pass {step.name}: {step.seconds:.3f} s, {len(step.before)} to {len(step.after)} nets", file=sys.stderr
+            )
         if print_graph:
             print(f"-- after {step.name}\n{graph}", file=sys.stderr)
 
@@ -282,6 +289,8 @@ def train_main() -> None:
 
 
 def _run_alone(command: Callable[..., None], name: str) -> None:
-    alone = typer.Typer(name=name, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+    alone = typer.Typer(
+        name=name, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
     alone.command()(command)
     alone()

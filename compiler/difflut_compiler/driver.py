@@ -148,7 +148,9 @@ def compile_model(
     with clock.step("emit"):
         plan = emit(scheduled, TARGETS[request.target], request.top)
     with tempfile.TemporaryDirectory(prefix="difflut-") as folder:
-        checks = _Checks(request, plan, graph, scheduled, steps, vectors, answers.class_index, len(sample), Path(folder))
+        checks = _Checks(
+            request, plan, graph, scheduled, steps, vectors, answers.class_index, len(sample), Path(folder)
+        )
         with clock.step("prove passes"):
             second_rung = climb(2, checks.passes)
         with clock.step("prove RTL"):

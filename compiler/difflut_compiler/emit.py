@@ -95,7 +95,7 @@ def _make_module(
     return Module(
         name=f"{top}_{stage_name(layer)}",
         instance=f"{stage_name(layer)}_stage",
-        title=_title(layer, nodes.values()),
+        title=_title(layer, list(nodes.values())),
         inputs=tuple(sorted(read - own)),
         outputs=tuple(sorted(exported)),
         internals=tuple(sorted(own - exported)),
@@ -110,9 +110,9 @@ def _state(graph: LutGraph, values: _Values, result: Ref, node: Node) -> Stateme
     return Statement(result, node.op, tuple(values[operand] for operand in node.operands), node.origin, signed)
 
 
-def _title(layer: str, nodes: Sequence[Node] | object) -> str:
+def _title(layer: str, nodes: Sequence[Node]) -> str:
     counts: dict[str, int] = {}
-    for node in nodes:  # type: ignore[attr-defined]
+    for node in nodes:
         counts[node.op.kind] = counts.get(node.op.kind, 0) + 1
     return f"{layer}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 

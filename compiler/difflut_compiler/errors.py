@@ -1,9 +1,9 @@
 """Errors a user of the compiler can meet, each with the exit code of the command line.
 
-    CompilerError            2  something in the model or the request cannot be compiled
-    |-- GraphError           2  a graph that breaks its own rules
-    |-- MismatchError        1  two descriptions of the same network disagree
-    '-- ToolMissingError     3  an external tool is needed and not installed
+CompilerError            2  something in the model or the request cannot be compiled
+|-- GraphError           2  a graph that breaks its own rules
+|-- MismatchError        1  two descriptions of the same network disagree
+'-- ToolMissingError     3  an external tool is needed and not installed
 """
 
 

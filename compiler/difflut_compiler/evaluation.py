@@ -14,7 +14,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.ops import Bits, Compare, Const, Input, Lut, Output, Register, Words, table_to_bools
+from difflut_compiler.ops import (
+    Add,
+    ArgMax,
+    Bits,
+    Compare,
+    Const,
+    Greater,
+    Input,
+    Lut,
+    Mux,
+    Output,
+    PopCount,
+    Register,
+    Words,
+    table_to_bools,
+)
 
 if TYPE_CHECKING:
     from difflut_compiler.graph import LutGraph, Node
@@ -157,9 +172,9 @@ def _evaluate_luts(group: _Group, values: _Values) -> None:
 def _evaluate_arithmetic(group: _Group, values: _Values) -> None:
     """Sums and comparisons: few nodes, so one by one."""
     for node, net, operands in zip(group.nodes, group.nets, group.operands, strict=True):
-        op, words = node.op, values.words(operands)
-        assert not isinstance(op, Input | Const | Compare | Lut | Register | Output)
-        result = op.evaluate(words) if op.kind in ("popcount", "argmax") else op.evaluate(*words)
+        op = node.op
+        assert isinstance(op, PopCount | Add | Greater | Mux | ArgMax)
+        result = op.evaluate(values.words(operands))
         values.set_words(np.array([net]), result[np.newaxis])
 
 

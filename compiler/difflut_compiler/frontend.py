@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import difflut
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import difflut
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import class_count_nets, lower
@@ -53,9 +53,7 @@ class LoadedModel:
         dataset = load_dataset(source)
         features = self.model.config.input_size
         if dataset.x_test.shape[1] != features:
-            raise CompilerError(
-                f"the data {source} has {dataset.x_test.shape[1]} features, the model takes {features}"
-            )
+            raise CompilerError(f"the data {source} has {dataset.x_test.shape[1]} features, the model takes {features}")
         if list(dataset.class_names) != list(self.model.class_names):
             raise CompilerError(
                 f"the data {source} has the classes {dataset.class_names}, the model has {self.model.class_names}"

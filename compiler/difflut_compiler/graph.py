@@ -8,7 +8,7 @@ Conventions, written down here once and valid everywhere in the compiler:
   The edges of the networkx graph are an index of it (a ``DiGraph`` keeps one edge per pair of nodes).
 * **Bit order.** Operand ``j`` of a LUT is address bit ``j``, least significant first; bit ``a`` of its table is the
   output at address ``a``. Bit vectors are feature-major, bit-minor.
-* **Origin.** Every node says where in the model it comes from: layer, index in that layer, and for the parts of a sum
+* **Origin.** Every node says where in the model it comes from: layer, number in that layer, and for the parts of a sum
   or an argmax which part. Origins name the signals of the hardware and the places in error messages.
 * **Layers.** ``graph.layers`` lists the layers in the order of data flow; a node reads only its own or earlier layers.
 """
@@ -36,11 +36,11 @@ class Origin(NamedTuple):
     """Where a node comes from: ``layers.0`` and 12 is LUT 12 of the first LUT layer."""
 
     layer: str
-    index: int
+    number: int
     part: str = ""
 
     def __str__(self) -> str:
-        return f"{self.layer}[{self.index}]" + (f".{self.part}" if self.part else "")
+        return f"{self.layer}[{self.number}]" + (f".{self.part}" if self.part else "")
 
 
 class Node(NamedTuple):

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
 from difflut.encoders import DistributiveThermometerEncoder, ThermometerEncoder
 from difflut.encoders.base_encoder import BaseEncoder
 from difflut.input_format import InputFormat
@@ -18,8 +21,6 @@ from difflut.layers import LearnableLayer, RandomLayer
 from difflut.layers.base_layer import BaseLUTLayer
 from difflut.models import BaseLUTModel, SimpleFeedForward
 from difflut.utils.modules import GroupSum
-from torch import nn
-
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import ArgMax, Compare, Const, Input, Lut, Output, PopCount, bools_to_table
@@ -78,15 +79,15 @@ def _lower_encoder(state: _Lowering, name: str, encoder: BaseEncoder) -> None:
             state.bits.append(state.graph.add(Compare(threshold), (word,), origin=origin))
 
 
-def integer_thresholds(thresholds: np.ndarray[Any, Any], input_format: InputFormat) -> np.ndarray[Any, Any]:
+def integer_thresholds(thresholds: NDArray[np.float32], input_format: InputFormat) -> NDArray[np.int64]:
     """The integer ``c`` of every threshold ``t`` such that ``q * scale > t`` is ``q >= c`` for every integer ``q``.
 
     Exact: dividing by a power of two loses nothing. Thresholds beyond the format's range become the nearest constant
     that is always or never reached.
     """
     exact = np.floor(thresholds.astype(np.float64) / input_format.scale) + 1
-    limited = np.clip(exact, input_format.min_integer, input_format.max_integer + 1)
-    return limited.astype(np.int64)
+    limited: NDArray[np.int64] = np.clip(exact, input_format.min_integer, input_format.max_integer + 1).astype(np.int64)
+    return limited
 
 
 def _lower_layer(state: _Lowering, name: str, layer: BaseLUTLayer) -> None:
@@ -94,9 +95,13 @@ def _lower_layer(state: _Lowering, name: str, layer: BaseLUTLayer) -> None:
     tables = layer.nodes.truth_table().cpu().numpy()
     expected = (layer.output_size, layer.nodes.output_dim, 1 << layer.n)
     if tables.shape != expected or tables.dtype != np.bool_:
-        raise CompilerError(f"{name}: the truth table has shape {tables.shape} of {tables.dtype}, expected {expected} of bool")
+        raise CompilerError(
+            f"{name}: the truth table has shape {tables.shape} of {tables.dtype}, expected {expected} of bool"
+        )
     if wiring.shape != (layer.output_size, layer.n) or wiring.min() < 0 or wiring.max() >= len(state.bits):
-        raise CompilerError(f"{name}: the wiring must be {(layer.output_size, layer.n)} of inputs 0 to {len(state.bits) - 1}")
+        raise CompilerError(
+            f"{name}: the wiring must be {(layer.output_size, layer.n)} of inputs 0 to {len(state.bits) - 1}"
+        )
     nets = np.array(state.bits, dtype=np.int64)[wiring].tolist()
     outputs = [
         state.graph.add(Lut(layer.n, bools_to_table(table)), pins, origin=Origin(name, node * tables.shape[1] + output))

@@ -76,7 +76,7 @@ def name_nets(graph: LutGraph) -> Mapping[int, Ref]:
     """Give every net its place in the hardware, from its origin alone.
 
     Per layer ``L``: LUTs and comparators are bits of the vector ``L_d``, one-bit registers bits of ``L_q``, and every
-    part of a sum or of the argmax is a signal of its own, ``L_<index>_<part>``, its register with ``_q`` behind it.
+    part of a sum or of the argmax is a signal of its own, ``L_<number>_<part>``, its register with ``_q`` behind it.
     Inputs are slices of the port ``features``, outputs ports of their own. Constants have no signal.
     """
     vectors: dict[str, list[int]] = {}
@@ -95,7 +95,7 @@ def name_nets(graph: LutGraph) -> Mapping[int, Ref]:
         else:
             suffix = "_q" if isinstance(node.op, Register) else ""
             part = node.origin.part.replace(".", "_")
-            refs[net] = _whole(f"{stage}_{node.origin.index}" + (f"_{part}" if part else "") + suffix, node.width)
+            refs[net] = _whole(f"{stage}_{node.origin.number}" + (f"_{part}" if part else "") + suffix, node.width)
     for name, nets in vectors.items():
         refs.update((net, Ref(Signal(name, len(nets)), bit)) for bit, net in enumerate(nets))
     return refs

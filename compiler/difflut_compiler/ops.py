@@ -5,7 +5,8 @@ unsigned word; only an :class:`Input` may be signed. Every class below answers t
 
 * ``check(operands)``   which operands are legal (raises ``ValueError``, the graph adds where)
 * ``width(operands)``   how many bits the result has
-* ``evaluate(...)``     what it means, on whole arrays of nodes and samples
+* ``evaluate(...)``     what it means, on whole arrays: for sums and comparisons ``(operands, samples)`` of values to
+  ``(samples,)``, for LUTs, comparators and constants many nodes at once
 * ``fold(operands)``    what is left of it once some operands are constants
 * ``lut6_cost(...)``    an estimate of its size in 6-input LUTs
 
@@ -214,28 +215,34 @@ class Lut:
 
 @dataclass(frozen=True, slots=True)
 class PopCount:
-    """The number of ones among its operands, which are bits."""
+    """``offset`` plus the number of ones among its operands, which are bits."""
 
+    offset: int = 0
     kind: ClassVar[str] = "popcount"
 
     def check(self, operands: Sequence[Operand]) -> None:
         require(len(operands) >= 1, "counts at least one bit")
+        require(self.offset >= 0, "cannot start below zero")
         require(all(operand.width == 1 for operand in operands), "counts bits only")
 
     def width(self, operands: Sequence[Operand]) -> int:
-        return bits_for(len(operands))
+        return bits_for(len(operands) + self.offset)
 
     def fold(self, operands: Sequence[Operand]) -> Folded | None:
-        return None
+        """Constant ones go into the offset, constant zeros away."""
+        kept = tuple(place for place, operand in enumerate(operands) if operand.constant is None)
+        if len(kept) == len(operands):
+            return None
+        offset = self.offset + sum(operand.constant or 0 for operand in operands)
+        return Folded(PopCount(offset) if kept else Const(offset, bits_for(offset)), kept)
 
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
         # Six bits to a three-bit count take three LUTs; adders of growing width follow: about one LUT per bit.
         return len(operands) if len(operands) > 6 else self.width(operands)
 
-    @staticmethod
-    def evaluate(values: Words) -> Words:
-        """``values`` is ``(operands, samples)`` of 0 and 1."""
-        return values.sum(axis=0, dtype=np.int64)
+    def evaluate(self, values: Words) -> Words:
+        total: Words = values.sum(axis=0, dtype=np.int64) + self.offset
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +265,8 @@ class Add:
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
         return self.bits
 
-    def evaluate(self, left: Words, right: Words) -> Words:
+    def evaluate(self, values: Words) -> Words:
+        left, right = values
         return (left + right) & ((1 << self.bits) - 1)
 
 
@@ -280,8 +288,8 @@ class Greater:
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
         return reduction_cost(sum(operand.width for operand in operands))
 
-    @staticmethod
-    def evaluate(first: Words, second: Words) -> Words:
+    def evaluate(self, values: Words) -> Words:
+        first, second = values
         return (second > first).astype(np.int64)
 
 
@@ -304,8 +312,8 @@ class Mux:
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
         return self.width(operands)
 
-    @staticmethod
-    def evaluate(select: Words, when_0: Words, when_1: Words) -> Words:
+    def evaluate(self, values: Words) -> Words:
+        select, when_0, when_1 = values
         return np.where(select != 0, when_1, when_0)
 
 
@@ -328,10 +336,9 @@ class ArgMax:
         score_bits = max(operand.width for operand in operands)
         return (len(operands) - 1) * (reduction_cost(2 * score_bits) + score_bits + self.width(operands))
 
-    @staticmethod
-    def evaluate(values: Words) -> Words:
-        """``values`` is ``(operands, samples)``; numpy's argmax also returns the lowest position."""
-        return values.argmax(axis=0).astype(np.int64)
+    def evaluate(self, values: Words) -> Words:
+        positions: Words = values.argmax(axis=0).astype(np.int64)  # numpy, too, takes the lowest of equal ones
+        return positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +384,12 @@ AnyOp = Input | Const | Compare | Lut | PopCount | Add | Greater | Mux | ArgMax 
 OP_BY_KIND: dict[str, type[AnyOp]] = {
     op.kind: op for op in (Input, Const, Compare, Lut, PopCount, Add, Greater, Mux, ArgMax, Register, Output)
 }
+
+
+def popcount_tables(fan_in: int) -> list[int]:
+    """The truth tables of the bits of a popcount of ``fan_in`` bits, lowest bit first."""
+    ones = np.bitwise_count(np.arange(1 << fan_in))
+    return [bools_to_table((ones >> bit & 1).astype(np.bool_)) for bit in range(bits_for(fan_in))]
 
 
 def cofactor(table: int, fan_in: int, position: int, value: int) -> int:

@@ -113,8 +113,11 @@ def _evidence_table(result: CompileResult) -> Table:
     for rung in result.certificate.rungs:
         how = rung.reason + (f" [{rung.tool}]" if rung.tool else "")
         table.add_row(
-            f"{rung.id} {rung.name}", f"[{styles[rung.status]}]{rung.status}", f"{rung.comparisons:,}",
-            f"{rung.seconds:.1f}", how.replace("[", "\\["),
+            f"{rung.id} {rung.name}",
+            f"[{styles[rung.status]}]{rung.status}",
+            f"{rung.comparisons:,}",
+            f"{rung.seconds:.1f}",
+            how.replace("[", "\\["),
         )
     return table
 

@@ -14,7 +14,7 @@ class _Contender(NamedTuple):
     """The winner among some neighbouring operands: nets of its score and of its position."""
 
     score: int
-    index: int
+    position: int
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class ExpandArgMax:
 
 def _build_tournament(graph: LutGraph, net: int) -> int:
     node = graph.node(net)
-    layer, index, _ = node.origin
+    layer, number, _ = node.origin
     index_bits = bits_for(len(node.operands) - 1)
     constants = [
-        graph.add(Const(position, index_bits), origin=Origin(layer, index, f"position{position}"))
+        graph.add(Const(position, index_bits), origin=Origin(layer, number, f"position{position}"))
         for position in range(len(node.operands))
     ]
     level = [_Contender(score, constant) for score, constant in zip(node.operands, constants, strict=True)]
@@ -43,10 +43,10 @@ def _build_tournament(graph: LutGraph, net: int) -> int:
     while len(level) > 1:
         next_level = []
         for left, right in zip(level[0::2], level[1::2], strict=False):
-            next_level.append(_play(graph, Origin(layer, index, str(matches)), left, right))
+            next_level.append(_play(graph, Origin(layer, number, str(matches)), left, right))
             matches += 1
         level = next_level + level[len(next_level) * 2 :]
-    return level[0].index
+    return level[0].position
 
 
 def _play(graph: LutGraph, match: Origin, left: _Contender, right: _Contender) -> _Contender:
@@ -55,5 +55,5 @@ def _play(graph: LutGraph, match: Origin, left: _Contender, right: _Contender) -
 
     wins = graph.add(Greater(), (left.score, right.score), origin=part("right_wins"))
     score = graph.add(Mux(), (wins, left.score, right.score), origin=part("score"))
-    index = graph.add(Mux(), (wins, left.index, right.index), origin=part("index"))
+    index = graph.add(Mux(), (wins, left.position, right.position), origin=part("index"))
     return _Contender(score, index)

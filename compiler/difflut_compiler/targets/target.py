@@ -133,4 +133,4 @@ def _append_bit(run: Value, bit: Value) -> Slice | None:
 def lut_name(statement: Statement) -> str:
     """``LUT_12`` for LUT 12 of its layer."""
     part = statement.origin.part.replace(".", "_")
-    return f"LUT_{statement.origin.index}" + (f"_{part}" if part else "")
+    return f"LUT_{statement.origin.number}" + (f"_{part}" if part else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from difflut_compiler.names import Ref, Signal
-from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount
+from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, popcount_tables
 from difflut_compiler.targets.target import (
     Module,
     Statement,
@@ -42,7 +42,7 @@ def _render_module(module: Module) -> str:
         inputs=[_declare("input  wire", signal) for signal in module.inputs],
         outputs=[_declare("output reg " if s in procedural else "output wire", s) for s in module.outputs],
         internals=[_declare("reg " if s in procedural else "wire", s) for s in module.internals],
-        tables=[_declare_table(s) for s in module.bits if isinstance(s.op, Lut)],
+        tables=[_declare_table(s) for s in module.bits if isinstance(s.op, Lut)] + _declare_counts(module.words),
         bits=[f"{_value(s.result)} = {_expression(s)};" for s in module.bits],
         words=[f"{_value(s.result)} = {_expression(s)};" for s in module.words],
         registers=[f"{_value(q)} <= {_value(d)};" for q, d in register_runs(module.registers)],
@@ -68,10 +68,25 @@ def _declare(kind: str, signal: Signal) -> str:
 
 
 def _declare_table(statement: Statement) -> str:
-    op = statement.op
-    assert isinstance(op, Lut)
-    size = 1 << op.fan_in
-    return f"[{size - 1}:0] {lut_name(statement)} = {size}'h{op.table:0{max(1, size // 4)}x};"
+    assert isinstance(statement.op, Lut)
+    return _table(lut_name(statement), statement.op.fan_in, statement.op.table)
+
+
+def _declare_counts(words: Sequence[Statement]) -> list[str]:
+    """The tables of the popcounts in a module, one per number of operands and bit of the result."""
+    sizes = sorted({len(statement.operands) for statement in words if isinstance(statement.op, PopCount)})
+    return [
+        _table(_count_name(size, bit), size, table) for size in sizes for bit, table in enumerate(popcount_tables(size))
+    ]
+
+
+def _count_name(operands: int, bit: int) -> str:
+    return f"ONES_OF_{operands}_BIT_{bit}"
+
+
+def _table(name: str, fan_in: int, table: int) -> str:
+    size = 1 << fan_in
+    return f"[{size - 1}:0] {name} = {size}'h{table:0{max(1, size // 4)}x};"
 
 
 def _value(value: Value) -> str:
@@ -96,13 +111,13 @@ def _expression(statement: Statement) -> str:
     widest = max(value_width(operand) for operand in operands)
     match op:
         case Lut():
-            address = ", ".join(_value(operand) for operand in reversed(operands))
-            return f"{lut_name(statement)}[{{{address}}}]" if len(operands) > 1 else f"{lut_name(statement)}[{address}]"
+            return f"{lut_name(statement)}[{_address(operands)}]"
         case Compare():
             return _compare(op.threshold, operands[0], statement.signed)
         case PopCount():
-            width = len(operands).bit_length()
-            return " + ".join(_extend(operand, width) for operand in operands)
+            names = [_count_name(len(operands), bit) for bit in reversed(range(len(operands).bit_length()))]
+            bits = ",\n    ".join(f"{name}[{_address(operands)}]" for name in names)
+            return f"{{\n    {bits}\n  }}"
         case Add():
             return f"{_extend(operands[0], op.bits)} + {_extend(operands[1], op.bits)}"
         case Greater():
@@ -111,6 +126,12 @@ def _expression(statement: Statement) -> str:
             width = max(value_width(operands[1]), value_width(operands[2]))
             return f"{_value(operands[0])} ? {_extend(operands[2], width)} : {_extend(operands[1], width)}"
     raise TypeError(f"Verilog has no expression for {op.kind} at {statement.origin}; expand it first")
+
+
+def _address(operands: Sequence[Value]) -> str:
+    """Operand 0 is address bit 0, so it stands last."""
+    address = ", ".join(_value(operand) for operand in reversed(operands))
+    return f"{{{address}}}" if len(operands) > 1 else address
 
 
 def _compare(threshold: int, word: Value, signed: bool) -> str:

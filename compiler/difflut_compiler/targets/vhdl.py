@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from difflut_compiler.names import Ref, Signal
-from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount
+from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, popcount_tables
 from difflut_compiler.targets.target import Module, Slice, Statement, TopModule, Value, register_runs, value_width
 from difflut_compiler.targets.templates import render
 
@@ -89,11 +89,9 @@ def _expression(statement: Statement) -> str:
             return _lut(op, operands)
         case Compare():
             return _compare(op.threshold, operands[0], statement.signed)
-        case PopCount() if len(operands) == 1:
-            return _value(operands[0])
         case PopCount():
-            width = len(operands).bit_length()
-            return f"std_logic_vector({' + '.join(_word(operand, width) for operand in operands)})"
+            tables = reversed(popcount_tables(len(operands)))
+            return "\n    & ".join(_lut(Lut(len(operands), table), operands) for table in tables)
         case Add():
             return f"std_logic_vector({_word(operands[0], op.bits)} + {_word(operands[1], op.bits)})"
         case Greater():

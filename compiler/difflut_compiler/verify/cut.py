@@ -57,7 +57,10 @@ def output_bits(name: str, width: int) -> Word:
 def cut_names(graph: LutGraph) -> CutNames:
     features = [bit for net in graph.inputs() for bit in cut_word(graph, net)]
     cut = [
-        bit for net in sorted(graph) if not isinstance(graph.node(net).op, Input | Const | Output) for bit in cut_word(graph, net)
+        bit
+        for net in sorted(graph)
+        if not isinstance(graph.node(net).op, Input | Const | Output)
+        for bit in cut_word(graph, net)
     ]
     outputs = [bit for net in graph.outputs() for bit in cut_word(graph, net)]
     return CutNames(features, cut, outputs)
@@ -86,7 +89,5 @@ def feature_bit_names(graph: LutGraph) -> dict[str, str]:
     port = Signal("features", sum(width for _, _, width in feature_slices(graph)))
     bits = Ref(port, None).bit_names()
     return {
-        bits[low + bit]: name
-        for net, low, _ in feature_slices(graph)
-        for bit, name in enumerate(cut_word(graph, net))
+        bits[low + bit]: name for net, low, _ in feature_slices(graph) for bit, name in enumerate(cut_word(graph, net))
     }

@@ -10,7 +10,6 @@ from pathlib import Path
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.verify.tools import run_abc
 
-
 TIME_LIMIT_SECONDS = 3600
 CONFLICT_LIMIT = 1_000_000_000
 

@@ -35,6 +35,11 @@ Word = list[str]
 """The names of a word's bits, least significant first."""
 
 
+def table_lines(inputs: Sequence[str], rows: Sequence[str], result: str) -> list[str]:
+    """BLIF of one table. ABC takes a table without rows, a constant 0, only without inputs."""
+    return [f".names {' '.join([*inputs, result] if rows else [result])}", *rows]
+
+
 class Blif:
     """A combinational circuit being written: lines of BLIF, and fresh names for what is in between."""
 
@@ -48,8 +53,7 @@ class Blif:
 
     def table(self, inputs: Sequence[str], rows: Sequence[str], result: str) -> str:
         """``result`` is 1 where the inputs match one of ``rows`` (a character 0, 1 or - per input)."""
-        self.lines.append(f".names {' '.join(inputs)} {result}")
-        self.lines.extend(f"{row} 1" for row in rows)
+        self.lines.extend(table_lines(inputs, [f"{row} 1" for row in rows], result))
         return result
 
     def gate(self, inputs: Sequence[str], rows: Sequence[str]) -> str:
@@ -73,7 +77,7 @@ def _gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool) -> Wor
         case Compare():
             return [_at_least(blif, operands[0], op.threshold, signed)]
         case PopCount():
-            return _count(blif, [operand[0] for operand in operands])
+            return _count(blif, [operand[0] for operand in operands], op.offset)
         case Add():
             return _add(blif, operands[0], operands[1])
         case Greater():
@@ -116,11 +120,11 @@ def _at_least(blif: Blif, word: Word, threshold: int, signed: bool) -> str:
     return result
 
 
-def _count(blif: Blif, bits: Sequence[str]) -> Word:
-    """Add the bits one after the other."""
-    total: Word = [ZERO]
+def _count(blif: Blif, bits: Sequence[str], offset: int) -> Word:
+    """Add the bits one after the other to the offset."""
+    total = constant_word(offset, bits_for(offset))
     for number, bit in enumerate(bits, start=1):
-        total = _add(blif, total, [bit])[: bits_for(number)]
+        total = _add(blif, total, [bit])[: bits_for(offset + number)]
     return total
 
 

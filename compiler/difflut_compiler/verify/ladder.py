@@ -57,7 +57,9 @@ def check_lowering(
     return Finding(compared, f"votes and class on {what}", "torch", answers.library_version)
 
 
-def check_passes(steps: Sequence[PassStep], graph: LutGraph, scheduled: Schedule, vectors: int, folder: Path) -> Finding:
+def check_passes(
+    steps: Sequence[PassStep], graph: LutGraph, scheduled: Schedule, vectors: int, folder: Path
+) -> Finding:
     """Rung 2: every pass step is proven net by net, and the schedule only adds registers."""
     proofs = [prove_step(step, make_folder(folder, f"pass_{number}")) for number, step in enumerate(steps)]
     nets = check_schedule(graph, scheduled)
@@ -135,7 +137,9 @@ def check_mutation(
             raise MismatchError(f"{mutation.description} was not noticed by the simulation in {simulator}")
         caught_by.append("the simulation")
     reason = f"{mutation.description}: caught by {' and by '.join(caught_by)}"
-    return Finding(len(caught_by), reason, "abc cec" + (f", {simulator}" if len(caught_by) > 1 else ""), tool_version("abc"))
+    return Finding(
+        len(caught_by), reason, "abc cec" + (f", {simulator}" if len(caught_by) > 1 else ""), tool_version("abc")
+    )
 
 
 def _is_refused(check: Callable[[], object]) -> bool:

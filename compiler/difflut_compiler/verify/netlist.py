@@ -14,7 +14,7 @@ from difflut_compiler.names import name_nets, stage_name
 from difflut_compiler.ops import Output, Register
 from difflut_compiler.verify.cut import cut_names, cut_word, feature_bit_names, next_of
 from difflut_compiler.verify.equivalence import Circuit
-from difflut_compiler.verify.gates import ONE, ZERO
+from difflut_compiler.verify.gates import ONE, ZERO, table_lines
 from difflut_compiler.verify.tools import require_tool, run_tool, run_yosys
 
 # Two rules for Yosys. A shift or an index of a constant by a few wires is a look-up table; said this way it stays one
@@ -118,7 +118,15 @@ def _ghdl_netlist(plan: BuildPlan, folder: Path) -> list[str]:
     GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they are
     given their base here.
     """
-    command = [require_tool("ghdl"), "synth", "--std=08", "--out=verilog", *plan.files, "-e", plan.top]
+    command: list[str | Path] = [
+        require_tool("ghdl"),
+        "synth",
+        "--std=08",
+        "--out=verilog",
+        *plan.files,
+        "-e",
+        plan.top,
+    ]
     run_tool(command, folder, log=folder / "ghdl.log", output=folder / "ghdl.v")
     text = (folder / "ghdl.v").read_text()
     text = re.sub(r'"([01]+)"', lambda digits: f"{len(digits[1])}'b{digits[1]}", text)
@@ -185,8 +193,7 @@ def _cut(netlist: _Netlist, graph: LutGraph) -> CutHardware:
 
     for nets, rows in netlist.tables:
         if nets[-1] not in (*CONSTANT_NETS, UNDEFINED):  # their own definitions, at the head of the file
-            lines.append(f".names {' '.join([*(wires[net] for net in nets[:-1]), result_name(nets[-1])])}")
-            lines.extend(sorted(rows))
+            lines += table_lines([wires[net] for net in nets[:-1]], sorted(rows), result_name(nets[-1]))
     for result, source in netlist.registers.items():
         lines += [f".names {wires[source]} {result_name(result)}", "1 1"]
     for bit, same in wires.joined.items():
@@ -196,7 +203,9 @@ def _cut(netlist: _Netlist, graph: LutGraph) -> CutHardware:
     undriven = [bit for bit in names.cut_bits if bit not in driven and bit not in wires.joined]
     if undriven:
         net = int(undriven[0].removeprefix("n").split(".")[0])
-        raise MismatchError(f"the hardware does not drive {len(undriven)} of the circuit's bits, first {graph.describe(net)}")
+        raise MismatchError(
+            f"the hardware does not drive {len(undriven)} of the circuit's bits, first {graph.describe(net)}"
+        )
     return CutHardware(Circuit(names.inputs, names.outputs, lines), wires.joined)
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.graph import LutGraph, Node
@@ -58,8 +59,8 @@ def prove_step(step: PassStep, folder: Path) -> StepProof:
             continue  # dead: the graph's own rules make sure that nothing reads it
         if (before.op, before.operands) == (after.op, after.operands):
             equal += 1
-        elif target not in step.before and isinstance(node.op, PopCount):
-            _check_adder_tree(step, before, target)
+        elif isinstance(node.op, PopCount):
+            _check_sum(step, before, target)
             by_rule += 1
         elif target not in step.before and isinstance(node.op, ArgMax):
             _check_tournament(step, before, target)
@@ -92,7 +93,11 @@ def _prove_by_sat(step: PassStep, obligations: Sequence[_Obligation], folder: Pa
 
     def word(net: int) -> Word:
         op = known[net].op
-        return constant_word(op.value, op.bits) if isinstance(op, Const) else [f"n{net}.{b}" for b in range(known[net].width)]
+        return (
+            constant_word(op.value, op.bits)
+            if isinstance(op, Const)
+            else [f"n{net}.{b}" for b in range(known[net].width)]
+        )
 
     def signed(node: Node) -> bool:
         return any(isinstance(op := known[operand].op, Input) and op.signed for operand in node.operands)
@@ -112,38 +117,59 @@ def _prove_by_sat(step: PassStep, obligations: Sequence[_Obligation], folder: Pa
                 write_gates(blif, side.op, [word(operand) for operand in side.operands], signed(side), result)
                 read.update(side.operands)
     inputs = [bit for net in sorted(read) if not isinstance(known[net].op, Const) for bit in word(net)]
-    verdict = check_equivalence(
-        Circuit(inputs, outputs, golden.lines), Circuit(inputs, outputs, revised.lines), folder
-    )
+    verdict = check_equivalence(Circuit(inputs, outputs, golden.lines), Circuit(inputs, outputs, revised.lines), folder)
     if not verdict.equivalent:
         raise MismatchError(f"pass {step.name} changed the function of a net: {verdict.message}")
 
 
-def _check_adder_tree(step: PassStep, count: Node, root: int) -> None:
-    """An adder tree is the popcount of its leaves if every leaf is counted once and no adder can overflow.
+class _Sum(NamedTuple):
+    """A sum of single bits and a constant."""
+
+    bits: Counter[int]
+    constant: int
+
+
+def _check_sum(step: PassStep, count: Node, root: int) -> None:
+    """A tree of adders and counts is the popcount if it counts the same bits, each once, and no adder can overflow.
 
     Each adder computes the sum of its operands (proven on the hardware, adder by adder); so the root is the sum of the
-    leaves' counts, and it remains to compare the leaves with the operands of the popcount.
+    leaves, and it remains to compare the leaves with the operands of the popcount, constants with constants.
     """
-    leaves: Counter[int] = Counter()
+    if _total(step, root, count) != _leaves(step, count):
+        raise MismatchError(f"pass {step.name}: what replaced {count.origin} does not count its bits once each")
 
-    def walk(net: int) -> int:
-        """Collect the leaves below ``net`` and return the greatest value it can have."""
-        node = step.after[net]
-        if isinstance(node.op, Add):
-            greatest = sum(walk(operand) for operand in node.operands)
-        elif isinstance(node.op, PopCount):
-            leaves.update(node.operands)
-            greatest = len(node.operands)
+
+def _total(step: PassStep, net: int, count: Node) -> _Sum:
+    """The bits and the constant that the tree below ``net`` adds up."""
+    node = step.after[net]
+    if net in count.operands:
+        return _Sum(Counter([net]), 0)
+    if isinstance(node.op, Const):
+        return _Sum(Counter(), node.op.value)
+    if isinstance(node.op, PopCount):
+        return _leaves(step, node)
+    if not isinstance(node.op, Add):
+        raise MismatchError(f"pass {step.name}: {node.origin} in an adder tree is neither a sum nor a count")
+    left, right = (_total(step, operand, count) for operand in node.operands)
+    total = _Sum(left.bits + right.bits, left.constant + right.constant)
+    greatest = total.bits.total() + total.constant
+    if greatest >= 1 << node.width:
+        raise MismatchError(f"pass {step.name}: {node.origin} can overflow: {greatest} in {node.width} bits")
+    return total
+
+
+def _leaves(step: PassStep, count: Node) -> _Sum:
+    """What a popcount counts: its bits, and its offset with its constant operands."""
+    assert isinstance(count.op, PopCount)
+    bits: Counter[int] = Counter()
+    constant = count.op.offset
+    for operand in count.operands:
+        op = (step.after.get(operand) or step.before[operand]).op
+        if isinstance(op, Const):
+            constant += op.value
         else:
-            raise MismatchError(f"pass {step.name}: {node.origin} in an adder tree is neither a sum nor a count")
-        if greatest >= 1 << node.width:
-            raise MismatchError(f"pass {step.name}: {node.origin} can overflow: {greatest} in {node.width} bits")
-        return greatest
-
-    walk(root)
-    if leaves != Counter(count.operands):
-        raise MismatchError(f"pass {step.name}: the adder tree of {count.origin} does not count its bits once each")
+            bits[operand] += 1
+    return _Sum(bits, constant)
 
 
 def _check_tournament(step: PassStep, argmax: Node, root: int) -> None:
@@ -199,14 +225,18 @@ def check_schedule(graph: LutGraph, scheduled: Schedule) -> int:
         node = scheduled.graph.node(net)
         times = {time[operand] for operand in node.operands} - {None}
         if len(times) > 1:
-            raise MismatchError(f"{scheduled.graph.describe(net)} mixes samples of the clock cycles {sorted(times, key=str)}")
+            raise MismatchError(
+                f"{scheduled.graph.describe(net)} mixes samples of the clock cycles {sorted(times, key=str)}"
+            )
         arrival = next(iter(times), 0 if isinstance(node.op, Input) else None)
         time[net] = arrival + 1 if isinstance(node.op, Register) and arrival is not None else arrival
         if not isinstance(node.op, Register):
             _check_unregistered(graph, scheduled.graph, net)
     for net in scheduled.graph.outputs():
         if time[net] not in (scheduled.latency_cycles, None):
-            raise MismatchError(f"{scheduled.graph.describe(net)} is late by {time[net]}, not {scheduled.latency_cycles}")
+            raise MismatchError(
+                f"{scheduled.graph.describe(net)} is late by {time[net]}, not {scheduled.latency_cycles}"
+            )
     return len(scheduled.graph)
 
 
