@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from difflut_compiler.graph import LutGraph
     from difflut_compiler.passes import PassStep
 
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="difflut",
     help="Train networks of look-up tables and compile them into proven FPGA logic.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT_SETTINGS,
 )
 EXIT_MISMATCH = 1
 EXIT_BAD_INPUT = 2
@@ -114,7 +115,7 @@ def compile_command(
             pipeline,
             data,
             simulator,
-            count_luts,  # type: ignore[arg-type]  # checked by it
+            count_luts,
         )
         observer = _pass_observer(print_between_passes, time_passes)
         with _steps_shown(quiet=as_json) as on_step:
@@ -145,7 +146,7 @@ def nodes(as_json: Json = False) -> None:
     """List the node types that can be trained."""
     from difflut import REGISTRY
 
-    _print_list("nodes", {name: _first_line(REGISTRY.get_node(name)) for name in REGISTRY.list_nodes()}, as_json)
+    _print_list({name: _first_line(REGISTRY.get_node(name)) for name in REGISTRY.list_nodes()}, as_json)
 
 
 @app.command()
@@ -154,7 +155,7 @@ def encoders(as_json: Json = False) -> None:
     from difflut import REGISTRY
 
     rows = {name: _first_line(REGISTRY.get_encoder(name)) for name in REGISTRY.list_encoders()}
-    _print_list("encoders", rows, as_json)
+    _print_list(rows, as_json)
 
 
 @app.command()
@@ -162,7 +163,7 @@ def passes(as_json: Json = False) -> None:
     """List the passes of the compiler, in the order in which they run."""
     from difflut_compiler.passes import PASSES
 
-    _print_list("passes", {name: _first_line(type(one)) for name, one in PASSES.items()}, as_json)
+    _print_list({name: _first_line(type(one)) for name, one in PASSES.items()}, as_json)
 
 
 @app.command()
@@ -170,7 +171,7 @@ def targets(as_json: Json = False) -> None:
     """List the target languages."""
     from difflut_compiler.targets import TARGETS
 
-    _print_list("targets", {name: _first_line(type(one)) for name, one in TARGETS.items()}, as_json)
+    _print_list({name: _first_line(type(one)) for name, one in TARGETS.items()}, as_json)
 
 
 @app.command()
@@ -178,18 +179,17 @@ def tools(as_json: Json = False) -> None:
     """List the external tools: which are installed, and how to get the others."""
     from difflut_compiler.verify.tools import INSTALL_HINTS, find_tool, tool_version
 
-    rows = {
-        name: tool_version(name) if find_tool(name) else f"not installed: {hint}"
-        for name, hint in INSTALL_HINTS.items()
-    }
-    _print_list("tools", rows, as_json)
+    def state(name: str) -> str:
+        return tool_version(name) if find_tool(name) else f"not installed: {INSTALL_HINTS[name]}"
+
+    _print_list({name: state(name) for name in INSTALL_HINTS}, as_json)
 
 
 def _first_line(thing: type) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0]
 
 
-def _print_list(title: str, rows: dict[str, str], as_json: bool) -> None:
+def _print_list(rows: dict[str, str], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows))
         return
@@ -289,8 +289,6 @@ def train_main() -> None:
 
 
 def _run_alone(command: Callable[..., None], name: str) -> None:
-    alone = typer.Typer(
-        name=name, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
-    )
+    alone = typer.Typer(name=name, pretty_exceptions_enable=False, context_settings=CONTEXT_SETTINGS)
     alone.command()(command)
     alone()

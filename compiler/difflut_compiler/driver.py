@@ -20,7 +20,7 @@ from difflut_compiler.names import check_identifier
 from difflut_compiler.ops import Input
 from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
 from difflut_compiler.passes.runner import Observer
-from difflut_compiler.schedule import PIPELINES, Pipeline, Schedule, schedule
+from difflut_compiler.schedule import Schedule, check_pipeline, schedule
 from difflut_compiler.synth import SynthesisCount, count_cells
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify import ladder
@@ -39,14 +39,14 @@ SIMULATION_BUDGET = 40_000_000
 class CompileRequest:
     """What to compile and how.
 
-    ``data`` is ``digits`` or the path of an ``.npz`` or ``.csv`` file to check with; ``simulator`` and ``count_luts`` are
-    chosen by what is installed and by size where they are None.
+    ``data`` is ``digits`` or the path of an ``.npz`` or ``.csv`` file to check with; ``simulator`` and ``count_luts``
+    are chosen by what is installed and by size where they are None.
     """
 
     model_path: Path
     target: str
     top: str
-    pipeline: Pipeline = "layers"
+    pipeline: str = "layers"
     data: str | None = None
     simulator: str | None = None
     count_luts: bool | None = None
@@ -55,8 +55,7 @@ class CompileRequest:
         """Refuse what cannot work before any work is done."""
         if self.target not in TARGETS:
             raise CompilerError(f"there is no target {self.target!r}; choose one of {', '.join(TARGETS)}")
-        if self.pipeline not in PIPELINES:
-            raise CompilerError(f"there is no pipeline {self.pipeline!r}; choose one of {', '.join(PIPELINES)}")
+        check_pipeline(self.pipeline)
         check_identifier(self.top, "the top name")
         choose_simulator(self.target, self.simulator)
 

@@ -70,7 +70,8 @@ def _checked_inputs(graph: LutGraph, inputs: NDArray[np.int64]) -> Words:
         values = words[row]
         if values.size and (values.min() < op.min_value or values.max() > op.max_value):
             raise CompilerError(
-                f"input {op.name} has values {values.min()} to {values.max()}, its port takes {op.min_value} to {op.max_value}"
+                f"input {op.name} has values {values.min()} to {values.max()}, "
+                f"its port takes {op.min_value} to {op.max_value}"
             )
     return words
 

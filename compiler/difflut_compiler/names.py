@@ -25,8 +25,8 @@ RESERVED = frozenset(
     linkage literal local localparam logic loop map medium mod modport module nand negedge new next nmos nor not
     null of on open or others out output package packed parameter pmos port posedge postponed primitive priority
     procedure process program property protected pure rand range record reg register reject release rem repeat
-    report restrict return rol ror scalared select sequence severity shared signal signed sla sll small solve specify sra
-    srl static string strong struct subtype super supply table tagged task then this time to transport tran
+    report restrict return rol ror scalared select sequence severity shared signal signed sla sll small solve specify
+    sra srl static string strong struct subtype super supply table tagged task then this time to transport tran
     tri type typedef unaffected union unique unit units unsigned until use var variable vector virtual void wait
     wand weak when while wildcard wire with within wor xnor xor
     """.split()

@@ -267,7 +267,8 @@ class Add:
 
     def evaluate(self, values: Words) -> Words:
         left, right = values
-        return (left + right) & ((1 << self.bits) - 1)
+        total: Words = (left + right) & ((1 << self.bits) - 1)
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +291,8 @@ class Greater:
 
     def evaluate(self, values: Words) -> Words:
         first, second = values
-        return (second > first).astype(np.int64)
+        greater: Words = (second > first).astype(np.int64)
+        return greater
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +316,8 @@ class Mux:
 
     def evaluate(self, values: Words) -> Words:
         select, when_0, when_1 = values
-        return np.where(select != 0, when_1, when_0)
+        chosen: Words = np.where(select != 0, when_1, when_0)
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def check_output_folder(folder: Path) -> None:
 
 
 def write_output(folder: Path, rtl: Mapping[str, str], documents: Mapping[str, str]) -> None:
-    """Replace the contents of ``folder``. The certificate, the last of ``documents``, appears only when all is there."""
+    """Replace the contents of ``folder``; the certificate, last of ``documents``, appears only when all is there."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CERTIFICATE).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:

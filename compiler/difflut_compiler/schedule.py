@@ -8,14 +8,12 @@ further registers, shared by all its readers. With ``none`` the circuit stays co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.ops import Const, Register
 
-Pipeline = Literal["layers", "none"]
-PIPELINES: tuple[Pipeline, ...] = get_args(Pipeline)
+PIPELINES = ("layers", "none")
 
 
 @dataclass(frozen=True)
@@ -26,14 +24,18 @@ class Schedule:
     """
 
     graph: LutGraph
-    pipeline: Pipeline
+    pipeline: str
     latency_cycles: int
 
 
-def schedule(graph: LutGraph, pipeline: Pipeline) -> Schedule:
-    """Place registers in a copy of ``graph``, whose first layer holds the inputs and whose last one the outputs."""
+def check_pipeline(pipeline: str) -> None:
     if pipeline not in PIPELINES:
         raise CompilerError(f"there is no pipeline {pipeline!r}; choose one of {', '.join(PIPELINES)}")
+
+
+def schedule(graph: LutGraph, pipeline: str) -> Schedule:
+    """Place registers in a copy of ``graph``, whose first layer holds the inputs and whose last one the outputs."""
+    check_pipeline(pipeline)
     scheduled = graph.copy()
     if pipeline == "none":
         return Schedule(scheduled, pipeline, 0)

@@ -1,8 +1,8 @@
 """Cut points: how a whole circuit becomes many small ones that can be proven one by one.
 
 Every net of the graph that has a signal in the hardware is cut: its readers read a free input ``n<net>.<bit>``, its
-logic drives an output ``n<net>.<bit>.next``. Two circuits with the same cuts that agree on every output for every value of
-the free inputs compute the same at every net: operands come before readers, so induction over the graph's order (or
+logic drives an output ``n<net>.<bit>.next``. Two circuits with the same cuts that agree on every output for every value
+of the free inputs compute the same at every net: operands come before readers, so induction over the graph's order (or
 over time, where the cut is a register) carries equality from the ports to every net and to the outputs.
 """
 

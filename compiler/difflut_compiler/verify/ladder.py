@@ -66,8 +66,8 @@ def check_passes(
     sat, rule = sum(proof.by_sat for proof in proofs), sum(proof.by_rule for proof in proofs)
     inspected = sum(proof.by_inspection for proof in proofs)
     reason = (
-        f"{len(steps)} pass steps proven net by net: {inspected} nets unchanged, {sat} by SAT, {rule} sums and argmax by "
-        f"construction rules; outputs equal on {vectors} vectors after each step; registers balanced, latency "
+        f"{len(steps)} pass steps proven net by net: {inspected} nets unchanged, {sat} by SAT, {rule} sums and argmax "
+        f"by construction rules; outputs equal on {vectors} vectors after each step; registers balanced, latency "
         f"{scheduled.latency_cycles} cycles"
     )
     compared = require_some(sum(proof.comparisons for proof in proofs) + nets, "the proof of the passes")

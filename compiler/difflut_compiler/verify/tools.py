@@ -1,4 +1,4 @@
-"""The external tools: where they are, which version, and how they are run. A missing tool is reported, never guessed."""
+"""The external tools: where they are, which version, how they are run. A missing tool is reported, never guessed."""
 
 from __future__ import annotations
 
