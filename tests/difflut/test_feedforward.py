@@ -127,6 +127,8 @@ def test_fitting_records_the_format_and_keeps_a_given_one(make_config: ConfigMak
     steps = torch.arange(1, 4) / 4
     assert torch.equal(model.encoder.thresholds[0], 4.0 * steps)  # 3 is half way, rounds to the even code: 4
     assert torch.equal(model.encoder.thresholds[1], 4.0 + 12.0 * steps)  # 5 / 2 rounds to 2
+    # Samples are quantised like the data: 2.6 becomes 2 and is not above the threshold 2; 31 saturates at 30.
+    assert model.encode(torch.tensor([[2.6, 31.0]])).tolist() == [[1.0, 0.0, 0.0, 1.0, 1.0, 1.0]]
 
 
 def test_data_that_cannot_be_fitted(make_config: ConfigMaker) -> None:

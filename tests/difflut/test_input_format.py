@@ -42,6 +42,12 @@ def test_quantize_is_the_way_to_integers_and_back(form: InputFormat, values: lis
     assert torch.equal(form.quantize(x), form.to_reals(form.to_integers(x)))
 
 
+def test_halves_go_to_the_even_integer() -> None:
+    halves = torch.tensor([0.25, 0.75, 1.25, -0.25, -0.75])
+    assert InputFormat(8, True, 0.5).to_integers(halves).tolist() == [0, 2, 2, 0, -2]
+    assert InputFormat(8, True, 0.5).quantize(halves).tolist() == [0.0, 1.0, 1.0, 0.0, -1.0]
+
+
 def test_ranges_of_signed_and_unsigned() -> None:
     assert (InputFormat(8, False, 1.0).min_integer, InputFormat(8, False, 1.0).max_integer) == (0, 255)
     assert (InputFormat(8, True, 1.0).min_integer, InputFormat(8, True, 1.0).max_integer) == (-128, 127)

@@ -202,6 +202,17 @@ def test_compressed_archives_are_refused(content: dict[str, Any], tmp_path: Path
         load_model(tmp_path / "bomb.pth")
 
 
+def test_a_flipped_bit_in_a_weight_is_noticed(make_model: ModelMaker, tmp_path: Path) -> None:
+    model = make_model()
+    save_model(model, tmp_path / "model.pth")
+    data = bytearray((tmp_path / "model.pth").read_bytes())
+    weights = model.lut_layers()[0].nodes.state_dict()["luts"].numpy().tobytes()
+    data[data.index(weights)] ^= 1
+    (tmp_path / "model.pth").write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_model(tmp_path / "model.pth")
+
+
 def test_oversized_files_are_not_read(make_model: ModelMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model(make_model(), tmp_path / "model.pth")
     monkeypatch.setattr("difflut.utils.archive.MAX_FILE_BYTES", 100)

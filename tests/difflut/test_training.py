@@ -20,6 +20,7 @@ from difflut import load_model
 from difflut.errors import CheckpointError, ConfigError, DataError
 from difflut.training import EpochReport, StepReport, TrainingConfig, load_training_config, train
 from difflut.training.run_state import RunState
+from difflut.training.trainer import _shuffle
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,6 +125,14 @@ def test_equal_runs_give_equal_weights_and_leave_global_randomness_alone(data_pa
     assert (tmp_path / "a/model.pth").read_bytes() == (tmp_path / "b/model.pth").read_bytes()
     train(make_config(seed=1), tmp_path / "c", data_path=data_path)
     assert not equal_states(weights_of(tmp_path / "a/model.pth"), weights_of(tmp_path / "c/model.pth"))
+
+
+def test_the_order_of_samples_is_a_function_of_seed_and_epoch() -> None:
+    order = _shuffle(50, 1, 1)
+    assert sorted(order.tolist()) == list(range(50))
+    assert torch.equal(_shuffle(50, 1, 1), order)
+    assert not torch.equal(_shuffle(50, 1, 2), order)
+    assert not torch.equal(_shuffle(50, 2, 1), order)
 
 
 KILLED_RUN = """
