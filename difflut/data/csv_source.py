@@ -16,8 +16,8 @@ from difflut.errors import DataError
 def load_csv(path: Path, *, label_column: str | int = -1, test_fraction: float = 0.2, seed: int = 42) -> Dataset:
     """Load a comma-separated table of numbers and one column of labels, split stratified by class.
 
-    The first row is a header if none of its feature cells is a number. Labels may be any text; classes are numbered
-    in sorted order, numerically if all labels are integers.
+    The first row is a header if the label column is given by name or none of the row's feature cells is a number.
+    Labels may be any text; classes are numbered in sorted order, numerically if all labels are integers.
 
     Parameters
     ----------
@@ -31,9 +31,7 @@ def load_csv(path: Path, *, label_column: str | int = -1, test_fraction: float =
     """
     rows = _read_rows(path)
     column = _find_column(path, rows[0][1], label_column)
-    header = _is_header(rows[0][1], column)
-    if isinstance(label_column, str) and not header:
-        raise DataError(f"{path}: the first row is data, so there is no column called {label_column!r}.")
+    header = isinstance(label_column, str) or _is_header(rows[0][1], column)
     samples = rows[1:] if header else rows
     names = rows[0][1] if header else [str(index) for index in range(len(rows[0][1]))]
     x = torch.tensor([_parse_features(path, line, cells, names, column) for line, cells in samples])
