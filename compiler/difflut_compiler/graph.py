@@ -272,7 +272,7 @@ class LutGraph:
 def _require_types(op: AnyOp, origin: Origin) -> None:
     """JSON knows no annotations; refuse a text where a number belongs, and the like."""
     wanted = {one.name: (getattr(op, one.name), one.type) for one in fields(op)}
-    wanted |= {"layer": (origin.layer, "str"), "index": (origin.index, "int"), "part": (origin.part, "str")}
+    wanted |= {"layer": (origin.layer, "str"), "number": (origin.number, "int"), "part": (origin.part, "str")}
     for name, (value, kind) in wanted.items():
         if type(value).__name__ != kind:
             raise TypeError(f"{name} of {op.kind} at {origin} is {value!r}, not of type {kind}")
