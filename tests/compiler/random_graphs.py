@@ -79,7 +79,7 @@ def make_graph(shape: Shape = Shape(), seed: int = 0) -> LutGraph:
     ]
     latest = bits
     for layer, width in zip(luts, shape.widths, strict=True):
-        latest = _add_layer(graph, chance, Origin(layer, 0), width, shape.max_fan_in, bits, latest)
+        latest = _add_layer(graph, chance, layer, width, shape.max_fan_in, bits, latest)
         bits = bits + latest
     _add_vote(graph, chance, latest, shape.classes)
     graph.verify()
@@ -89,7 +89,7 @@ def make_graph(shape: Shape = Shape(), seed: int = 0) -> LutGraph:
 def _add_layer(
     graph: LutGraph,
     chance: random.Random,
-    place: Origin,
+    layer: str,
     width: int,
     max_fan_in: int,
     all_bits: Sequence[int],
@@ -106,7 +106,7 @@ def _add_layer(
             table = chance.choice([0, (1 << (1 << fan_in)) - 1])
         pins = chance.choices(latest if chance.random() < 0.8 else all_bits, k=fan_in)
         made.append((Lut(fan_in, table), tuple(pins)))
-    return [graph.add(op, pins, origin=place._replace(index=index)) for index, (op, pins) in enumerate(made)]
+    return [graph.add(op, pins, origin=Origin(layer, index)) for index, (op, pins) in enumerate(made)]
 
 
 def _permute(chance: random.Random, op: Lut, pins: tuple[int, ...]) -> tuple[Lut, tuple[int, ...]]:
@@ -186,8 +186,8 @@ def slow_value(node: Node, operands: Sequence[int]) -> int:
         case Lut(_, table):
             address = "".join(str(bit) for bit in reversed(operands))
             return table >> int(address, 2) & 1
-        case PopCount():
-            return list(operands).count(1)
+        case PopCount(offset):
+            return offset + list(operands).count(1)
         case Add(bits):
             return (operands[0] + operands[1]) % (1 << bits)
         case Greater():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -68,34 +68,32 @@ def test_compare_is_at_least(thresholds: list[int], words: list[int]) -> None:
     assert found.tolist() == [[word >= threshold for word in words] for threshold in thresholds]
 
 
-@given(st.lists(st.lists(st.integers(0, 1), min_size=5, max_size=5), min_size=1, max_size=40))
-def test_popcount_counts_ones(rows: list[list[int]]) -> None:
-    expected = [sum(column) for column in zip(*rows, strict=True)]
-    assert PopCount.evaluate(np.array(rows)).tolist() == expected
+@given(st.lists(st.lists(st.integers(0, 1), min_size=5, max_size=5), min_size=1, max_size=40), st.integers(0, 9))
+def test_popcount_counts_ones_from_its_offset(rows: list[list[int]], offset: int) -> None:
+    expected = [offset + sum(column) for column in zip(*rows, strict=True)]
+    assert PopCount(offset).evaluate(np.array(rows)).tolist() == expected
+    assert max(expected) < 2 ** PopCount(offset).width([BIT] * len(rows))
 
 
 @pytest.mark.parametrize(
-    ("op", "evaluate", "operand_values"),
+    ("op", "operand_values"),
     [
-        (Add(3), Add(3).evaluate, (range(8), range(8))),
-        (Add(4), Add(4).evaluate, (range(8), range(4))),
-        (Greater(), Greater.evaluate, (range(8), range(6))),
-        (Mux(), Mux.evaluate, (range(2), range(5), range(3))),
-        (ArgMax(), lambda *words: ArgMax.evaluate(np.stack(words)), (range(4), range(4), range(4), range(4))),
+        (Add(3), (range(8), range(8))),
+        (Add(4), (range(8), range(4))),
+        (Greater(), (range(8), range(6))),
+        (Mux(), (range(2), range(5), range(3))),
+        (ArgMax(), (range(4), range(4), range(4), range(4))),
     ],
     ids=["add", "wider add", "greater", "mux", "argmax"],
 )
-def test_word_operations_on_all_values(
-    op: AnyOp, evaluate: Callable[..., np.ndarray], operand_values: Sequence[range]
-) -> None:
-    columns = [axis.ravel() for axis in np.meshgrid(*map(list, operand_values), indexing="ij")]
-    expected = [slow(op, row) for row in np.stack(columns, axis=1).tolist()]
-    assert evaluate(*columns).tolist() == expected
+def test_word_operations_on_all_values(op: Add | Greater | Mux | ArgMax, operand_values: Sequence[range]) -> None:
+    rows = np.stack([axis.ravel() for axis in np.meshgrid(*map(list, operand_values), indexing="ij")])
+    assert op.evaluate(rows).tolist() == [slow(op, column) for column in rows.T.tolist()]
 
 
 @pytest.mark.parametrize("scores", [[5, 5], [0, 0, 0], [1, 3, 3, 2], [2, 1, 2], [0, 7, 7, 7]])
 def test_of_equal_scores_the_lowest_position_wins(scores: list[int]) -> None:
-    assert ArgMax.evaluate(np.array(scores)[:, np.newaxis]).tolist() == [scores.index(max(scores))]
+    assert ArgMax().evaluate(np.array(scores)[:, np.newaxis]).tolist() == [scores.index(max(scores))]
 
 
 @given(TABLES)
@@ -166,6 +164,7 @@ ILLEGAL: list[tuple[AnyOp, list[Operand]]] = [
     (Lut(1, 1), [WORD]),
     (PopCount(), []),
     (PopCount(), [WORD]),
+    (PopCount(-1), [BIT]),
     (Add(3), [WORD, BIT]),
     (Add(9), [WORD]),
     (Greater(), [WORD]),
@@ -179,7 +178,7 @@ ILLEGAL: list[tuple[AnyOp, list[Operand]]] = [
 
 @pytest.mark.parametrize(("op", "operands"), ILLEGAL, ids=lambda value: str(value)[:40])
 def test_illegal_operands_are_refused(op: AnyOp, operands: list[Operand]) -> None:
-    with pytest.raises(ValueError, match=r"operand|bits|fit|fan-in|reads|counts|compares|narrower|selects"):
+    with pytest.raises(ValueError, match=r"operand|bits|fit|fan-in|reads|counts|compares|narrower|selects|below zero"):
         op.check(operands)
 
 
