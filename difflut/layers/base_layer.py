@@ -46,17 +46,18 @@ class BaseLUTLayer(nn.Module, ABC):
         seed: int = 42,
     ) -> None:
         super().__init__()
-        for name, value in {"input_size": input_size, "output_size": output_size}.items():
+        node_kwargs = dict(node_kwargs or {})
+        n = self._agree_on_n(n, node_kwargs.pop("input_dim", None))
+        for name, value in {"input_size": input_size, "output_size": output_size, "n": n}.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{type(self).__name__}: {name} is {value!r}; it must be a positive integer.")
         node_class = REGISTRY.get_node(node_type) if isinstance(node_type, str) else node_type
-        node_kwargs = dict(node_kwargs or {})
         self.input_size = input_size
         self.output_size = output_size
-        self.n = self._agree_on_n(n, node_kwargs.pop("input_dim", None))
+        self.n = n
         generator = torch.Generator().manual_seed(seed)
         self.create_wiring(generator)
-        self.nodes = node_class(input_dim=self.n, num_nodes=output_size, generator=generator, **node_kwargs)
+        self.nodes = node_class(input_dim=n, num_nodes=output_size, generator=generator, **node_kwargs)
 
     @abstractmethod
     def create_wiring(self, generator: torch.Generator) -> None:

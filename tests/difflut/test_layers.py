@@ -109,6 +109,9 @@ def test_wrong_use_is_refused(layer_name: str) -> None:
         make(30, 4, "dwn", node_kwargs={"wings": 2})
     with pytest.raises(ValueError, match="input_size"):
         make(0, 4, "dwn")
+    for bad in (0, 2.0):
+        with pytest.raises(ValueError, match=f"n is {bad}"):
+            make(30, 4, "dwn", n=bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="output_size"):
         make(30, -1, "dwn")
     with pytest.raises(ValueError, match=r"expected \(batch, 30\)"):
