@@ -220,6 +220,8 @@ def check_schedule(graph: LutGraph, scheduled: Schedule) -> int:
     A pipeline without feedback computes the same as its graph without registers, ``latency_cycles`` later, exactly if
     all operands of every node come from the same clock cycle.
     """
+    if (scheduled.graph.inputs(), scheduled.graph.outputs()) != (graph.inputs(), graph.outputs()):
+        raise MismatchError("the schedule changed the ports of the circuit")
     time: dict[int, int | None] = {}
     for net in scheduled.graph.order():
         node = scheduled.graph.node(net)
