@@ -26,6 +26,7 @@ from difflut_compiler.ops import (
 )
 
 Inputs = NDArray[np.int64]
+Nodes = Mapping[int, Node]
 
 
 @dataclass(frozen=True)
@@ -147,33 +148,46 @@ def all_inputs(graph: LutGraph) -> Inputs:
     return np.stack([axis.ravel() for axis in np.meshgrid(*map(list, ranges), indexing="ij")], axis=1)
 
 
-def slow_outputs(graph: LutGraph, inputs: Inputs) -> dict[str, list[int]]:
-    """What the outputs are, node by node and sample by sample in plain Python."""
-    found: dict[str, list[int]] = {}
-    for row in inputs.tolist():
-        values = slow_values(graph, row)
-        for net in graph:
-            op = graph.node(net).op
-            if isinstance(op, Output):
-                found.setdefault(op.name, []).append(values[net])
-    return found
+def slow_outputs(graph: LutGraph | Nodes, inputs: Inputs) -> dict[str, list[int]]:
+    """What the outputs are, node by node and sample by sample in plain Python; registers are looked through."""
+    nodes = graph.snapshot() if isinstance(graph, LutGraph) else graph
+    values = [slow_values(nodes, row) for row in inputs.tolist()]
+    outputs = [(net, node.op.name) for net, node in nodes.items() if isinstance(node.op, Output)]
+    return {name: [row[net] for row in values] for net, name in outputs}
 
 
-def slow_values(graph: LutGraph, row: Sequence[int]) -> dict[int, int]:
-    """The value of every net for one sample."""
-    inputs = (net for net in sorted(graph) if isinstance(graph.node(net).op, Input))
-    values = dict(zip(inputs, row, strict=True))
-    pending = list(graph)
+def slow_values(nodes: Nodes, row: Sequence[int], state: Mapping[int, int] | None = None) -> dict[int, int]:
+    """The value of every net for one sample; with ``state``, registers have the values given there."""
+    inputs = (net for net in sorted(nodes) if isinstance(nodes[net].op, Input))
+    values = dict(zip(inputs, row, strict=True)) | dict(state or {})
+    pending = list(nodes)
     while pending:
         net = pending[-1]
-        missing = [operand for operand in graph.node(net).operands if operand not in values]
+        missing = [operand for operand in nodes[net].operands if operand not in values]
         if missing and net not in values:
             pending.extend(missing)
             continue
         pending.pop()
         if net not in values:
-            values[net] = slow_value(graph.node(net), [values[operand] for operand in graph.node(net).operands])
+            values[net] = slow_value(nodes[net], [values[operand] for operand in nodes[net].operands])
     return values
+
+
+def slow_clocked(graph: LutGraph, inputs: Inputs, latency: int) -> dict[str, list[int]]:
+    """The outputs that belong to each sample if one enters per clock cycle and answers take ``latency`` cycles."""
+    nodes = graph.snapshot()
+    registers = [net for net, node in nodes.items() if isinstance(node.op, Register)]
+    outputs = {net: node.op.name for net, node in nodes.items() if isinstance(node.op, Output)}
+    found: dict[str, list[int]] = {name: [] for name in outputs.values()}
+    state = dict.fromkeys(registers, 0)
+    rows = inputs.tolist()
+    for cycle, row in enumerate([*rows, *[rows[-1]] * latency]):
+        values = slow_values(nodes, row, state)
+        state = {net: values[nodes[net].operands[0]] for net in registers}
+        if cycle >= latency:
+            for net, name in outputs.items():
+                found[name].append(values[net])
+    return found
 
 
 def slow_value(node: Node, operands: Sequence[int]) -> int:

@@ -1,0 +1,259 @@
+"""The proof of pass steps: it accepts what passes do and refuses every doctored step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from difflut_compiler.errors import MismatchError
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.ops import Add, ArgMax, Compare, Const, Greater, Input, Lut, Mux, Output, PopCount
+from difflut_compiler.passes import EXPAND, OPTIMISE, PASSES, PassResult, PassStep, run_passes
+from difflut_compiler.verify.prove_passes import prove_step
+from tests.compiler.random_graphs import Shape, all_inputs, make_graph, random_inputs, slow_outputs
+
+SHAPES = [
+    Shape(features=2, bits=3, classes=5, widths=(20, 30)),
+    Shape(features=1, bits=8, signed=True, thresholds=5, widths=(15,), max_fan_in=7, classes=12),
+    Shape(features=3, bits=1, thresholds=2, widths=(9, 9, 40), max_fan_in=3, classes=2),
+]
+
+
+def all_steps(shape: Shape, seed: int) -> list[PassStep]:
+    graph = make_graph(shape, seed)
+    inputs = random_inputs(graph, 64)
+    return run_passes(graph, OPTIMISE, inputs) + run_passes(graph, EXPAND, inputs, repeat=False)
+
+
+def only_step(name: str, graph: LutGraph) -> PassStep:
+    (step,) = run_passes(graph, [PASSES[name]], all_inputs(graph), repeat=False)
+    return step
+
+
+def doctor(step: PassStep, net: int, **changes: Any) -> PassStep:
+    """The step with one node after it changed."""
+    return dataclasses.replace(step, after={**step.after, net: step.after[net]._replace(**changes)})
+
+
+def net_of(step: PassStep, origin: str) -> int:
+    """The net after the step whose origin ends like that."""
+    (net,) = [net for net, node in step.after.items() if str(node.origin).endswith(origin)]
+    return net
+
+
+def test_every_pass_has_steps_that_are_accepted(tmp_path: Path) -> None:
+    steps = [step for shape in SHAPES for step in all_steps(shape, seed=1)]
+    assert {step.name for step in steps} == set(PASSES)
+    proofs = [prove_step(step, tmp_path) for step in steps]
+    assert all(proof.comparisons > 0 for proof in proofs)
+    assert {proof.name for proof in proofs if proof.by_rule} >= {"expand-popcount", "expand-argmax"}
+    assert {proof.name for proof in proofs if proof.by_sat} >= {"fold-constants", "drop-unused-inputs"}
+
+
+@pytest.mark.parametrize("name", [one.name for one in OPTIMISE])
+def test_a_flipped_table_bit_is_refused(name: str, tmp_path: Path) -> None:
+    step = next(step for step in all_steps(SHAPES[0], seed=3) if step.name == name)
+    luts = {net: node.op for net, node in step.after.items() if isinstance(node.op, Lut)}
+    assert luts
+    for net, op in list(luts.items())[::7]:
+        # All pins can be 0, whichever of them read the same net.
+        doctored = doctor(step, net, op=Lut(op.fan_in, op.table ^ 1))
+        with pytest.raises(MismatchError, match=f"pass {name} changed the function of a net"):
+            prove_step(doctored, tmp_path)
+
+
+def test_a_wrong_merge_is_refused(tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class MergeAnything:
+        name = "merge-anything"
+
+        def apply(self, graph: LutGraph) -> PassResult:
+            graph.redirect({3: 2})
+            return PassResult(True, {3: 2})
+
+    graph = LutGraph("g", ["input", "layers.0", "output"])
+    for index in range(2):
+        graph.add(Input(f"x{index}", 1), origin=Origin("input", index))
+    for index, table in enumerate((0b0110, 0b1110)):
+        graph.add(Lut(2, table), (0, 1), origin=Origin("layers.0", index))
+    graph.add(Output("y"), (3,), origin=Origin("output", 0))
+    # On these vectors, the two LUTs agree.
+    (step,) = run_passes(graph, [MergeAnything()], all_inputs(graph)[:3], repeat=False)  # type: ignore[list-item]
+    with pytest.raises(MismatchError, match="merge-anything changed the function of a net"):
+        prove_step(step, tmp_path)
+
+
+def test_changed_ports_are_refused(tmp_path: Path) -> None:
+    step = only_step("drop-dead", sum_graph(13))
+    output = net_of(step, "output[0]")
+    with pytest.raises(MismatchError, match="changed the outputs of the circuit"):
+        prove_step(doctor(step, output, op=Output("z")), tmp_path)
+    with pytest.raises(MismatchError, match="changed the inputs of the circuit"):
+        prove_step(doctor(step, 0, op=Input("x0", 1, signed=True)), tmp_path)
+
+
+# -- sums --------------------------------------------------------------------------------------------------------------
+
+
+def sum_graph(bits: int, offset: int = 3) -> LutGraph:
+    """A popcount of ``bits`` bits, which are inverters of as many inputs; one inverter is dead."""
+    graph = LutGraph("g", ["input", "layers.0", "class_counts", "output"])
+    words = [graph.add(Input(f"x{index}", 1), origin=Origin("input", index)) for index in range(bits)]
+    luts = [graph.add(Lut(1, 1), (word,), origin=Origin("layers.0", index)) for index, word in enumerate(words)]
+    graph.add(Lut(1, 2), (words[0],), origin=Origin("layers.0", bits))
+    count = graph.add(PopCount(offset), luts, origin=Origin("class_counts", 0))
+    graph.add(Output("y"), (count,), origin=Origin("output", 0))
+    return graph
+
+
+def drop_leaf(step: PassStep) -> PassStep:
+    leaf = net_of(step, "count1")
+    return doctor(step, leaf, operands=step.after[leaf].operands[:-1])
+
+
+def duplicate_leaf(step: PassStep) -> PassStep:
+    leaf = net_of(step, "count1")
+    operands = step.after[leaf].operands
+    return doctor(step, leaf, operands=(*operands[:-1], operands[0]))
+
+
+def foreign_leaf(step: PassStep) -> PassStep:
+    leaf = net_of(step, "count0")
+    return doctor(step, leaf, operands=(net_of(step, "layers.0[12]"), *step.after[leaf].operands[1:]))
+
+
+def drop_subtree(step: PassStep) -> PassStep:
+    adder = net_of(step, "sum0")
+    left, _ = step.after[adder].operands
+    return doctor(step, adder, operands=(left, left))
+
+
+def overflow(step: PassStep) -> PassStep:
+    return doctor(step, net_of(step, "sum0"), op=Add(3), width=3)
+
+
+def wrong_offset(step: PassStep) -> PassStep:
+    return doctor(step, net_of(step, "offset"), op=Const(2, 2))
+
+
+def wrong_operation(step: PassStep) -> PassStep:
+    leaf = net_of(step, "count0")
+    return doctor(step, leaf, op=ArgMax())
+
+
+def wrong_root(step: PassStep) -> PassStep:
+    return dataclasses.replace(step, replaced={net: net_of(step, "sum0") for net in step.replaced})
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [drop_leaf, duplicate_leaf, foreign_leaf, drop_subtree, overflow, wrong_offset, wrong_operation, wrong_root],
+)
+def test_a_wrong_adder_tree_is_refused(spoil: Callable[[PassStep], PassStep], tmp_path: Path) -> None:
+    graph = sum_graph(12)
+    step = only_step("expand-popcount", graph)
+    assert prove_step(step, tmp_path).by_rule == 1
+    with pytest.raises(MismatchError, match="pass expand-popcount"):
+        prove_step(spoil(step), tmp_path)
+
+
+# -- the argmax --------------------------------------------------------------------------------------------------------
+
+
+def vote_graph(classes: int) -> LutGraph:
+    """The argmax of as many words of two bits."""
+    graph = LutGraph("g", ["input", "encoder", "class_counts", "argmax", "output"])
+    words = [graph.add(Input(f"x{index}", 2), origin=Origin("input", index)) for index in range(classes)]
+    counts = []
+    for index, word in enumerate(words):
+        bits = [
+            graph.add(Compare(level), (word,), origin=Origin("encoder", 3 * index + level - 1)) for level in (1, 2, 3)
+        ]
+        counts.append(graph.add(PopCount(), bits, origin=Origin("class_counts", index)))
+    winner = graph.add(ArgMax(), counts, origin=Origin("argmax", 0))
+    graph.add(Output("y"), (winner,), origin=Origin("output", 0))
+    return graph
+
+
+def swap(step: PassStep, origin: str, first: int, second: int) -> PassStep:
+    net = net_of(step, origin)
+    operands = list(step.after[net].operands)
+    operands[first], operands[second] = operands[second], operands[first]
+    return doctor(step, net, operands=tuple(operands))
+
+
+def right_wins_ties(step: PassStep) -> PassStep:
+    """[left > right] with the sides of both multiplexers exchanged: the argmax, but for ties."""
+    for origin, sides in (("right_wins0", (0, 1)), ("score0", (1, 2)), ("index0", (1, 2))):
+        step = swap(step, origin, *sides)
+    return step
+
+
+def same_position_twice(step: PassStep) -> PassStep:
+    return doctor(step, net_of(step, "position2"), op=Const(1, 2))
+
+
+def position_out_of_range(step: PassStep) -> PassStep:
+    return doctor(step, net_of(step, "position2"), op=Const(3, 2))
+
+
+def leave_one_out(step: PassStep) -> PassStep:
+    return dataclasses.replace(step, replaced={net: net_of(step, "index0") for net in step.replaced})
+
+
+def wrong_score(step: PassStep) -> PassStep:
+    """The final compares with the left side of the first match, whoever won it."""
+    final = net_of(step, "right_wins1")
+    first, _ = step.after[net_of(step, "right_wins0")].operands
+    return doctor(step, final, operands=(first, step.after[final].operands[1]))
+
+
+def select_by_another_match(step: PassStep) -> PassStep:
+    final = net_of(step, "index1")
+    return doctor(step, final, operands=(net_of(step, "right_wins0"), *step.after[final].operands[1:]))
+
+
+def not_a_comparison(step: PassStep) -> PassStep:
+    return doctor(step, net_of(step, "right_wins0"), op=Add(2))
+
+
+ARGMAX_SPOILERS: dict[str, Callable[[PassStep], PassStep]] = {
+    "scores swapped": lambda step: swap(step, "right_wins0", 0, 1),
+    "positions swapped": lambda step: swap(step, "index0", 1, 2),
+    "winner's score swapped": lambda step: swap(step, "score0", 1, 2),
+    "ties to the right": right_wins_ties,
+    "same position twice": same_position_twice,
+    "position out of range": position_out_of_range,
+    "one operand left out": leave_one_out,
+    "loser's score goes on": wrong_score,
+    "another match decides": select_by_another_match,
+    "not a comparison": not_a_comparison,
+}
+
+
+@pytest.mark.parametrize("spoil", ARGMAX_SPOILERS)
+def test_a_wrong_tournament_is_refused(spoil: str, tmp_path: Path) -> None:
+    graph = vote_graph(3)
+    inputs = all_inputs(graph)
+    expected = slow_outputs(graph, inputs)
+    step = only_step("expand-argmax", graph)
+    assert prove_step(step, tmp_path).by_rule == 1
+    doctored = ARGMAX_SPOILERS[spoil](step)
+    if doctored.replaced == step.replaced:
+        assert slow_outputs(doctored.after, inputs) != expected, "this step is not wrong"
+    with pytest.raises(MismatchError, match="pass expand-argmax"):
+        prove_step(doctored, tmp_path)
+
+
+@pytest.mark.parametrize("classes", range(2, 13))
+def test_tournaments_of_every_size_are_accepted(classes: int, tmp_path: Path) -> None:
+    graph = vote_graph(classes)
+    (step,) = run_passes(graph, [PASSES["expand-argmax"]], random_inputs(graph, 20), repeat=False)
+    assert prove_step(step, tmp_path).by_rule == 1
+    kinds = [node.op for node in step.after.values()]
+    assert kinds.count(Greater()) == classes - 1
+    assert kinds.count(Mux()) == 2 * (classes - 1)

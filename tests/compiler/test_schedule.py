@@ -1,0 +1,184 @@
+"""The schedule: latency, balanced registers, and the check of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from difflut_compiler.errors import CompilerError, MismatchError
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.ops import Const, Input, Lut, Output, Register
+from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
+from difflut_compiler.schedule import PIPELINES, schedule
+from difflut_compiler.verify.prove_passes import check_schedule
+from tests.compiler.random_graphs import (
+    SEEDS,
+    SHAPES,
+    Shape,
+    all_inputs,
+    make_graph,
+    random_inputs,
+    slow_clocked,
+    slow_outputs,
+)
+
+
+def skipping_graph() -> LutGraph:
+    """Layer 2 reads layer 1 and layer 0; both outputs come from different layers."""
+    graph = LutGraph("g", ["input", "layers.0", "layers.1", "layers.2", "output"])
+    words = [graph.add(Input(f"x{index}", 1), origin=Origin("input", index)) for index in range(2)]
+    first = graph.add(Lut(2, 0b0110), words, origin=Origin("layers.0", 0))
+    other = graph.add(Lut(2, 0b0111), words, origin=Origin("layers.0", 1))
+    second = graph.add(Lut(2, 0b1000), (first, other), origin=Origin("layers.1", 0))
+    third = graph.add(Lut(3, 0b1001_0110), (second, first, words[0]), origin=Origin("layers.2", 0))
+    one = graph.add(Const(1), origin=Origin("layers.2", 1))
+    for number, (name, net) in enumerate([("late", third), ("early", first), ("constant", one)]):
+        graph.add(Output(name), (net,), origin=Origin("output", number))
+    graph.verify()
+    return graph
+
+
+def registers(graph: LutGraph) -> list[int]:
+    return [net for net in graph if isinstance(graph.node(net).op, Register)]
+
+
+def test_a_pin_that_reads_two_layers_back_is_delayed() -> None:
+    graph = skipping_graph()
+    scheduled = schedule(graph, "layers")
+    scheduled.graph.verify()
+    assert scheduled.latency_cycles == 3
+    third = scheduled.graph.node(5)
+    depths = []
+    for operand in third.operands:
+        depth = 0
+        while isinstance(scheduled.graph.node(operand).op, Register):
+            operand, depth = scheduled.graph.node(operand).operands[0], depth + 1
+        depths.append((operand, depth))
+    # One register behind layer 1, two behind layer 0, two for the input, which is read in layer 0 without any.
+    assert depths == [(4, 1), (2, 2), (0, 2)]
+    assert check_schedule(graph, scheduled) == len(scheduled.graph)
+
+
+def test_registers_are_shared_by_all_readers() -> None:
+    scheduled = schedule(skipping_graph(), "layers").graph
+    sources = [scheduled.node(net).operands[0] for net in registers(scheduled)]
+    assert len(sources) == len(set(sources))
+
+
+def test_without_a_pipeline_nothing_is_added() -> None:
+    graph = skipping_graph()
+    scheduled = schedule(graph, "none")
+    assert scheduled.latency_cycles == 0
+    assert scheduled.graph.snapshot() == graph.snapshot()
+
+
+def test_an_unknown_pipeline_is_refused() -> None:
+    with pytest.raises(CompilerError, match="no pipeline 'sometimes'; choose one of layers, none"):
+        schedule(skipping_graph(), "sometimes")
+
+
+@pytest.mark.parametrize("expand", [False, True])
+@given(shape=SHAPES, seed=SEEDS, pipeline=st.sampled_from(PIPELINES))
+@settings(max_examples=25)
+def test_one_sample_per_cycle_comes_out_after_the_latency(expand: bool, shape: Shape, seed: int, pipeline: str) -> None:
+    graph = make_graph(shape, seed)
+    inputs = random_inputs(graph, 12, seed)
+    if expand:
+        run_passes(graph, OPTIMISE, inputs)
+        run_passes(graph, EXPAND, inputs, repeat=False)
+    scheduled = schedule(graph, pipeline)
+    scheduled.graph.verify()
+    check_schedule(graph, scheduled)
+    assert scheduled.latency_cycles == (0 if pipeline == "none" else len(graph.layers) - 2)
+    assert slow_clocked(scheduled.graph, inputs, scheduled.latency_cycles) == slow_outputs(graph, inputs)
+    assert graph.evaluate(inputs)["class_index"].tolist() == slow_outputs(graph, inputs)["class_index"]
+
+
+# -- the check ---------------------------------------------------------------------------------------------------------
+
+
+def bypass(graph: LutGraph) -> None:
+    register = registers(graph)[0]
+    graph.redirect({register: graph.node(register).operands[0]})
+
+
+def bypass_for_one_reader(graph: LutGraph) -> None:
+    lut = graph.node(5)
+    graph.replace(5, lut.op, (graph.node(lut.operands[0]).operands[0], *lut.operands[1:]))
+
+
+def add_one_more(graph: LutGraph) -> None:
+    lut = graph.node(5)
+    extra = graph.add(Register(), lut.operands[:1], origin=Origin("layers.2", 99))
+    graph.replace(5, lut.op, (extra, *lut.operands[1:]))
+
+
+def delay_an_output(graph: LutGraph) -> None:
+    (late, *_) = graph.outputs()
+    extra = graph.add(Register(), graph.node(late).operands, origin=Origin("layers.2", 99))
+    graph.replace(late, graph.node(late).op, (extra,))
+
+
+def change_a_table(graph: LutGraph) -> None:
+    graph.replace(4, Lut(2, 0b1001), graph.node(4).operands)
+
+
+def swap_pins(graph: LutGraph) -> None:
+    graph.replace(5, graph.node(5).op, tuple(reversed(graph.node(5).operands)))
+
+
+def rewire_an_output(graph: LutGraph) -> None:
+    late, early, _ = graph.outputs()
+    graph.replace(early, graph.node(early).op, graph.node(late).operands)
+
+
+def remove_an_output(graph: LutGraph) -> None:
+    graph.remove(graph.outputs()[1:2])
+
+
+def add_logic(graph: LutGraph) -> None:
+    graph.add(Lut(1, 1), (0,), origin=Origin("layers.0", 9))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        bypass,
+        bypass_for_one_reader,
+        add_one_more,
+        delay_an_output,
+        change_a_table,
+        swap_pins,
+        rewire_an_output,
+        remove_an_output,
+        add_logic,
+    ],
+)
+def test_a_wrong_schedule_is_refused(spoil: Callable[[LutGraph], Any]) -> None:
+    graph = skipping_graph()
+    scheduled = schedule(graph, "layers")
+    spoil(scheduled.graph)
+    with pytest.raises(MismatchError):
+        check_schedule(graph, scheduled)
+
+
+@pytest.mark.parametrize("wrong", [-1, 1])
+def test_a_wrong_latency_is_refused(wrong: int) -> None:
+    graph = skipping_graph()
+    scheduled = schedule(graph, "layers")
+    with pytest.raises(MismatchError, match=f"is late by 3, not {3 + wrong}"):
+        check_schedule(graph, replace(scheduled, latency_cycles=3 + wrong))
+
+
+def test_samples_of_different_cycles_really_differ() -> None:
+    """The oracle of these tests sees a missing register."""
+    graph = skipping_graph()
+    scheduled = schedule(graph, "layers")
+    bypass_for_one_reader(scheduled.graph)
+    inputs = all_inputs(graph)
+    assert slow_clocked(scheduled.graph, inputs, 3) != slow_outputs(graph, inputs)
