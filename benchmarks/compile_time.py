@@ -88,7 +88,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         with step("prove passes"):
             ladder.check_passes(steps, graph, scheduled, len(sample), ladder.make_folder(folder, "passes"))
         with step("prove RTL"):
-            ladder.check_rtl(plan, scheduled, ladder.make_folder(folder, "rtl"))
+            ladder.check_rtl(plan, scheduled, lowered, ladder.make_folder(folder, "rtl"))
     if arguments.simulate:
         simulator = choose_simulator(arguments.target, None)
         if simulator is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ def compile_command(
             console.print(
                 f"A check failed: no hardware was written. See {folder / 'certificate.json'}."
                 if failed
-                else f"Wrote {folder}: the hardware is in rtl/, the evidence in certificate.json and summary.txt."
+                else f"Wrote {folder}: the hardware is in rtl/, the evidence in certificate.json and summary.txt.",
+                markup=False,
             )
         if failed:
             raise typer.Exit(EXIT_MISMATCH)
@@ -195,7 +197,7 @@ def _print_list(rows: dict[str, str], as_json: bool) -> None:
         return
     table = Table(show_header=False, box=None)
     for name, text in rows.items():
-        table.add_row(f"[bold]{name}[/bold]", text)
+        table.add_row(f"[bold]{name}[/bold]", escape(text))
     Console().print(table)
 
 
@@ -216,7 +218,7 @@ def _reporting_errors(debug: bool) -> Iterator[None]:
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/bold red] {message}", markup=True)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/bold red] {escape(message)}")
     raise typer.Exit(exit_code)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.frontend import LabelledData, load_model
+from difflut_compiler.frontend import LabelledData, LoadedModel, load_model
 from difflut_compiler.graph import GraphSize, LutGraph
 from difflut_compiler.names import check_identifier
 from difflut_compiler.ops import Input
@@ -25,12 +25,14 @@ from difflut_compiler.synth import SynthesisCount, count_cells
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Certificate, Finding, Rung, climb, not_checked
-from difflut_compiler.verify.simulate import SimulationResult, choose_simulator, simulate
+from difflut_compiler.verify.ladder import ModelAnswers
+from difflut_compiler.verify.simulate import SIMULATORS, SimulationResult, choose_simulator, simulate
 from difflut_compiler.verify.tools import missing_tools
 from difflut_compiler.verify.vectors import Vectors, make_vectors
 
 LUTS_COUNTED_BY_DEFAULT = 6000
 """Above this many LUTs, counting by synthesis takes minutes and is done only on request."""
+PASS_VECTORS = 1024
 SIMULATION_BUDGET = 40_000_000
 """LUT evaluations that a simulation may take by default: some minutes in an event-driven simulator."""
 
@@ -114,6 +116,29 @@ class StepClock:
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
+@dataclass(frozen=True)
+class _Built:
+    """What the steps up to the hardware's text have made: everything that the checks look at."""
+
+    loaded: LoadedModel
+    data: LabelledData | None
+    lowered: LutGraph
+    optimised_size: GraphSize
+    graph: LutGraph
+    scheduled: Schedule
+    plan: BuildPlan
+    steps: Sequence[PassStep]
+    vectors: Vectors
+    pass_vectors: int
+    answers: ModelAnswers
+    first_rung: Rung
+
+    @property
+    def expected(self) -> Mapping[str, NDArray[np.int64]]:
+        """What every output of the hardware must be on the vectors: the model's own answers."""
+        return {"class_index": self.answers.class_index}
+
+
 def compile_model(
     request: CompileRequest, *, on_step: Callable[[str], None] | None = None, observer: Observer | None = None
 ) -> CompileResult:
@@ -124,6 +149,37 @@ def compile_model(
     """
     request.check()
     clock = StepClock(on_step)
+    built = _build(request, clock, observer)
+    with tempfile.TemporaryDirectory(prefix="difflut-") as folder:
+        checks = _Checks(request, built, Path(folder))
+        with clock.step("prove passes"):
+            second_rung = climb(2, checks.passes)
+        with clock.step("prove RTL"):
+            third_rung = checks.rtl()
+        with clock.step("simulate"):
+            fourth_rung = checks.simulation()
+        with clock.step("flip a bit"):
+            fifth_rung = checks.mutation()
+        with clock.step("count LUTs"):
+            synthesis = checks.synthesis()
+    rungs = (built.first_rung, second_rung, third_rung, fourth_rung, fifth_rung)
+    return CompileResult(
+        request=request,
+        plan=built.plan,
+        graph=built.graph,
+        certificate=Certificate(request.target, built.loaded.sha256, built.plan.digest(), rungs),
+        input_port=_input_port(built.graph, built.loaded.model.input_format.scale),
+        lowered_size=built.lowered.size(),
+        size=built.optimised_size,
+        synthesis=synthesis,
+        accuracy=_accuracy(built, checks.simulated),
+        class_names=tuple(built.loaded.model.class_names),
+        seconds=clock.seconds,
+    )
+
+
+def _build(request: CompileRequest, clock: StepClock, observer: Observer | None) -> _Built:
+    """From the model file to the hardware's text."""
     with clock.step("load"):
         loaded = load_model(request.model_path)
         data = loaded.load_data(request.data) if request.data is not None else None
@@ -137,7 +193,7 @@ def compile_model(
         )
     with clock.step("passes"):
         graph = lowered.copy()
-        sample = vectors.inputs[-1024:]
+        sample = vectors.inputs[-PASS_VECTORS:]
         steps = run_passes(graph, OPTIMISE, sample, observer=observer)
         optimised_size = graph.size()
         steps += run_passes(graph, EXPAND, sample, repeat=False, observer=observer)
@@ -146,115 +202,71 @@ def compile_model(
         scheduled.graph.verify()
     with clock.step("emit"):
         plan = emit(scheduled, TARGETS[request.target], request.top)
-    with tempfile.TemporaryDirectory(prefix="difflut-") as folder:
-        checks = _Checks(
-            request, plan, graph, scheduled, steps, vectors, answers.class_index, len(sample), Path(folder)
-        )
-        with clock.step("prove passes"):
-            second_rung = climb(2, checks.passes)
-        with clock.step("prove RTL"):
-            third_rung = checks.rtl()
-        with clock.step("simulate"):
-            fourth_rung = checks.simulation()
-        with clock.step("flip a bit"):
-            fifth_rung = checks.mutation()
-        with clock.step("count LUTs"):
-            synthesis = checks.synthesis(optimised_size)
-    rungs = (first_rung, second_rung, third_rung, fourth_rung, fifth_rung)
-    return CompileResult(
-        request=request,
-        plan=plan,
-        graph=graph,
-        certificate=Certificate(request.target, loaded.sha256, plan.digest(), rungs),
-        input_port=_input_port(graph, loaded.model.input_format.scale),
-        lowered_size=lowered.size(),
-        size=optimised_size,
-        synthesis=synthesis,
-        accuracy=_accuracy(data, answers.class_index, graph, checks.simulated),
-        class_names=tuple(loaded.model.class_names),
-        seconds=clock.seconds,
+    return _Built(
+        loaded, data, lowered, optimised_size, graph, scheduled, plan, steps, vectors, len(sample), answers, first_rung
     )
 
 
 class _Checks:
     """The rungs that need the hardware, with the tools that are there."""
 
-    def __init__(
-        self,
-        request: CompileRequest,
-        plan: BuildPlan,
-        graph: LutGraph,
-        scheduled: Schedule,
-        steps: list[PassStep],
-        vectors: Vectors,
-        answers: NDArray[np.int64],
-        pass_vectors: int,
-        folder: Path,
-    ) -> None:
+    def __init__(self, request: CompileRequest, built: _Built, folder: Path) -> None:
         self.request = request
-        self.plan = plan
-        self.graph = graph
-        self.scheduled = scheduled
-        self.steps = steps
-        self.vectors = vectors
-        self.answers = answers
-        self.pass_vectors = pass_vectors
+        self.built = built
         self.folder = folder
         self.simulator = choose_simulator(request.target, request.simulator)
         self.simulated: SimulationResult | None = None
         self.missing_for_proof = missing_tools(("yosys", "ghdl") if request.target == "vhdl" else ("yosys",))
 
     def passes(self) -> Finding:
-        return ladder.check_passes(
-            self.steps, self.graph, self.scheduled, self.pass_vectors, ladder.make_folder(self.folder, "passes")
-        )
+        built = self.built
+        folder = ladder.make_folder(self.folder, "passes")
+        return ladder.check_passes(built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
 
     def rtl(self) -> Rung:
         if self.missing_for_proof:
             return not_checked(3, self.missing_for_proof)
-        folder = ladder.make_folder(self.folder, "rtl")
-        return climb(3, lambda: ladder.check_rtl(self.plan, self.scheduled, folder))
+        built, folder = self.built, ladder.make_folder(self.folder, "rtl")
+        return climb(3, lambda: ladder.check_rtl(built.plan, built.scheduled, built.lowered, folder))
 
     def simulation(self) -> Rung:
         if self.simulator is None:
-            simulators = ladder_simulators(self.request.target)
-            return not_checked(4, f"no simulator for {self.request.target}: {missing_tools(simulators)}")
+            missing = missing_tools(("cocotb", *SIMULATORS[self.request.target]))
+            return not_checked(4, f"nothing to simulate {self.request.target} with: {missing}")
         return climb(4, self._simulate)
 
     def _simulate(self) -> Finding:
         assert self.simulator is not None
-        luts = self.graph.size().count_by_kind.get("lut", 0)
-        samples = min(len(self.vectors.inputs), max(64, SIMULATION_BUDGET // max(1, luts)))
-        folder = ladder.make_folder(self.folder, "simulation")
-        expected = {"class_index": self.answers[:samples]}
-        inputs = self.vectors.inputs[:samples]
-        self.simulated = simulate(self.plan, self.scheduled.graph, inputs, expected, self.simulator, folder)
-        return ladder.check_simulation(self.simulated, self.plan.latency_cycles)
+        built = self.built
+        luts = built.graph.size().count_by_kind.get("lut", 0)
+        samples = min(len(built.vectors.inputs), max(64, SIMULATION_BUDGET // max(1, luts)))
+        self.simulated = simulate(
+            built.plan,
+            built.scheduled.graph,
+            built.vectors.inputs[:samples],
+            {name: values[:samples] for name, values in built.expected.items()},
+            self.simulator,
+            ladder.make_folder(self.folder, "simulation"),
+        )
+        return ladder.check_simulation(self.simulated, built.plan.latency_cycles)
 
     def mutation(self) -> Rung:
         if self.missing_for_proof:
             return not_checked(5, self.missing_for_proof)
-        expected = {"class_index": self.answers}
-        folder = ladder.make_folder(self.folder, "mutation")
+        built, folder = self.built, ladder.make_folder(self.folder, "mutation")
+        inputs, simulator = built.vectors.inputs, self.simulator
         return climb(
             5,
-            lambda: ladder.check_mutation(
-                self.plan, self.scheduled, self.vectors.inputs, expected, self.simulator, folder
-            ),
+            lambda: ladder.check_mutation(built.plan, built.scheduled, inputs, built.expected, simulator, folder),
         )
 
-    def synthesis(self, size: GraphSize) -> SynthesisCount | None:
+    def synthesis(self) -> SynthesisCount | None:
         wanted = self.request.count_luts
         if wanted is None:
-            wanted = size.lut6_total <= LUTS_COUNTED_BY_DEFAULT
+            wanted = self.built.optimised_size.lut6_total <= LUTS_COUNTED_BY_DEFAULT
         if not wanted or self.missing_for_proof:
             return None
-        return count_cells(self.plan, ladder.make_folder(self.folder, "synthesis"))
-
-
-def ladder_simulators(target: str) -> tuple[str, ...]:
-    """The tools without which nothing in this language can be simulated."""
-    return ("cocotb", "iverilog", "verilator") if target == "verilog" else ("cocotb", "ghdl")
+        return count_cells(self.built.plan, ladder.make_folder(self.folder, "synthesis"))
 
 
 def _input_port(graph: LutGraph, scale: float) -> InputPort:
@@ -262,9 +274,8 @@ def _input_port(graph: LutGraph, scale: float) -> InputPort:
     return InputPort(len(words), words[0].bits, words[0].signed, scale)
 
 
-def _accuracy(
-    data: LabelledData | None, answers: NDArray[np.int64], graph: LutGraph, simulated: SimulationResult | None
-) -> Accuracy | None:
+def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | None:
+    data = built.data
     if data is None:
         return None
     samples = len(data.labels)
@@ -273,5 +284,5 @@ def _accuracy(
         return float((classes[:samples] == data.labels).mean())
 
     rtl = share(simulated.outputs["class_index"]) if simulated and simulated.samples >= samples else None
-    graph_classes = graph.evaluate(data.inputs)["class_index"]
-    return Accuracy(data.name, samples, share(answers), share(graph_classes), rtl)
+    graph_classes = built.graph.evaluate(data.inputs)["class_index"]
+    return Accuracy(data.name, samples, share(built.answers.class_index), share(graph_classes), rtl)

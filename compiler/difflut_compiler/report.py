@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from difflut_compiler.driver import CompileResult
@@ -117,7 +118,7 @@ def _evidence_table(result: CompileResult) -> Table:
             f"[{styles[rung.status]}]{rung.status}",
             f"{rung.comparisons:,}",
             f"{rung.seconds:.1f}",
-            how.replace("[", "\\["),
+            escape(how),
         )
     return table
 

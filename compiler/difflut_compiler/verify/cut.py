@@ -79,9 +79,27 @@ def reference_circuit(graph: LutGraph, joined: Mapping[str, str]) -> Circuit:
         if isinstance(node.op, Input | Const):
             continue
         operands = [[joined.get(bit, bit) for bit in cut_word(graph, operand)] for operand in node.operands]
-        signed = any(isinstance(op := graph.node(operand).op, Input) and op.signed for operand in node.operands)
-        write_gates(blif, node.op, operands, signed, [next_of(bit) for bit in cut_word(graph, net)])
+        write_gates(blif, node.op, operands, reads_signed(graph, net), [next_of(bit) for bit in cut_word(graph, net)])
     return Circuit(names.inputs, names.outputs, blif.lines)
+
+
+def whole_reference(graph: LutGraph) -> Circuit:
+    """The graph in one piece, from the features to the outputs, each operation written in gates."""
+    names = cut_names(graph)
+    blif = Blif()
+    for net in graph.order():
+        node = graph.node(net)
+        if not isinstance(node.op, Input | Const):
+            operands = [cut_word(graph, operand) for operand in node.operands]
+            result = cut_word(graph, net)
+            bits = [next_of(bit) for bit in result] if isinstance(node.op, Output) else result
+            write_gates(blif, node.op, operands, reads_signed(graph, net), bits)
+    return Circuit(names.features, [next_of(bit) for bit in names.output_bits], blif.lines)
+
+
+def reads_signed(graph: LutGraph, net: int) -> bool:
+    """Whether a net reads a signed input word."""
+    return any(isinstance(op := graph.node(operand).op, Input) and op.signed for operand in graph.node(net).operands)
 
 
 def feature_bit_names(graph: LutGraph) -> dict[str, str]:

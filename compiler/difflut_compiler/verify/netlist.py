@@ -18,7 +18,8 @@ from difflut_compiler.verify.gates import ONE, ZERO, table_lines
 from difflut_compiler.verify.tools import require_tool, run_tool, run_yosys
 
 # Two rules for Yosys. A shift or an index of a constant by a few wires is a look-up table; said this way it stays one
-# cell instead of a tree of multiplexers (Y = A >> B with one bit of Y: bit B of A, and 0 beyond A's end). An adder is
+# cell instead of a tree of multiplexers (Y = A >> B with one bit of Y: bit B of A, and 0 beyond A's end; an index must
+# not reach beyond A's end, where it is undefined). An adder is
 # mapped on its own: `alumacc` would join a chain of adders and lose the sums in between, which are cut points.
 CELL_MAP = r"""
 (* techmap_celltype = "$shiftx $shr" *)
@@ -36,7 +37,8 @@ module constant_index (A, B, Y);
   output [Y_WIDTH-1:0] Y;
   localparam SIZE = B_WIDTH > 16 ? 1 : 1 << B_WIDTH;
   localparam [SIZE-1:0] TABLE = _TECHMAP_CONSTVAL_A_;
-  wire _TECHMAP_FAIL_ = !(&_TECHMAP_CONSTMSK_A_) || A_SIGNED || B_SIGNED || Y_WIDTH != 1 || B_WIDTH > 16;
+  wire _TECHMAP_FAIL_ = !(&_TECHMAP_CONSTMSK_A_) || A_SIGNED || B_SIGNED || Y_WIDTH != 1 || B_WIDTH > 16
+    || (_TECHMAP_CELLTYPE_ == "$shiftx" && A_WIDTH < SIZE);
   \$lut #(.WIDTH(B_WIDTH), .LUT(TABLE)) _TECHMAP_REPLACE_ (.A(B), .Y(Y));
 endmodule
 
@@ -89,16 +91,12 @@ class CutHardware:
     joined: Mapping[str, str]
 
 
-def read_back(plan: BuildPlan, graph: LutGraph, folder: Path) -> CutHardware:
-    """The hardware of ``plan`` as Yosys understands it, cut at the nets of the scheduled ``graph``.
-
-    Raises :class:`MismatchError` if the hardware has other registers, clocks or signals than the graph says.
-    """
+def read_back(plan: BuildPlan, folder: Path) -> Netlist:
+    """The hardware of ``plan`` as Yosys understands it; :class:`MismatchError` on a cell that it must not have."""
     read = "\n".join(f"read_verilog {source}" for source in write_sources(plan, folder))
     run_yosys(YOSYS_SCRIPT.format(read=read, top=plan.top), folder)
     with (folder / "netlist.blif").open() as lines:
-        netlist = _parse_blif(lines)
-    return _cut(netlist, graph)
+        return _parse_blif(lines)
 
 
 def write_sources(plan: BuildPlan, folder: Path) -> list[str]:
@@ -135,7 +133,7 @@ def _ghdl_netlist(plan: BuildPlan, folder: Path) -> list[str]:
 
 
 @dataclass
-class _Netlist:
+class Netlist:
     """A flat netlist: tables ``(nets, rows)``, registers ``result -> source``, and wires that are only names."""
 
     tables: list[tuple[list[str], list[str]]]
@@ -143,9 +141,13 @@ class _Netlist:
     clocks: set[str]
     aliases: dict[str, str]
 
+    def logic(self) -> Iterator[tuple[list[str], list[str]]]:
+        """The tables, without those at the head of the file that define the constants."""
+        return ((nets, rows) for nets, rows in self.tables if nets[-1] not in (*CONSTANT_NETS, UNDEFINED))
 
-def _parse_blif(lines: Iterable[str]) -> _Netlist:
-    netlist = _Netlist([], {}, set(), {})
+
+def _parse_blif(lines: Iterable[str]) -> Netlist:
+    netlist = Netlist([], {}, set(), {})
     for line in _joined(lines):
         words = line.split()
         if not words or words[0] in (".model", ".inputs", ".outputs", ".end") or line.startswith("#"):
@@ -179,9 +181,14 @@ def _joined(lines: Iterable[str]) -> Iterator[str]:
             pending = ""
 
 
-def _cut(netlist: _Netlist, graph: LutGraph) -> CutHardware:
+def cut_hardware(netlist: Netlist, graph: LutGraph) -> CutHardware:
+    """The hardware cut at the nets of the scheduled ``graph``.
+
+    Raises :class:`MismatchError` if the hardware has other registers, clocks or signals than the graph says.
+    """
     names = cut_names(graph)
-    wires = _Wires(netlist.aliases, graph)
+    wires = _Wires(netlist.aliases, _hardware_names(graph))
+    cut_bits = frozenset(names.cut_bits)
     _check_registers(netlist, graph, wires)
     lines = [f".names {ZERO}", f".names {ONE}", "1"]
     driven: set[str] = set()
@@ -189,11 +196,10 @@ def _cut(netlist: _Netlist, graph: LutGraph) -> CutHardware:
     def result_name(net: str) -> str:
         bit = wires[net]
         driven.add(bit)
-        return next_of(bit) if bit in wires.cut_bits else bit
+        return next_of(bit) if bit in cut_bits else bit
 
-    for nets, rows in netlist.tables:
-        if nets[-1] not in (*CONSTANT_NETS, UNDEFINED):  # their own definitions, at the head of the file
-            lines += table_lines([wires[net] for net in nets[:-1]], sorted(rows), result_name(nets[-1]))
+    for nets, rows in netlist.logic():
+        lines += table_lines([wires[net] for net in nets[:-1]], sorted(rows), result_name(nets[-1]))
     for result, source in netlist.registers.items():
         lines += [f".names {wires[source]} {result_name(result)}", "1 1"]
     for bit, same in wires.joined.items():
@@ -216,14 +222,13 @@ class _Wires:
     earliest of them keeps the name; ``joined`` says of every other one which bit, or constant, it is the same wire as.
     """
 
-    def __init__(self, aliases: Mapping[str, str], graph: LutGraph) -> None:
+    def __init__(self, aliases: Mapping[str, str], names: Mapping[str, str]) -> None:
         self._parent = dict(aliases)
         self._name: dict[str, str] = {}
         self.joined: dict[str, str] = {}
-        self.cut_bits = frozenset(cut_names(graph).cut_bits)
         for constant, name in CONSTANT_NETS.items():
             self._name[self._root(constant)] = name
-        for hardware, bit in _hardware_names(graph).items():
+        for hardware, bit in names.items():
             first = self._name.setdefault(self._root(hardware), bit)
             if first != bit:
                 self.joined[bit] = first
@@ -242,6 +247,21 @@ class _Wires:
             raise MismatchError("the hardware reads an undefined value")
         root = self._root(net)
         return self._name.get(root, f"$hw{root}")
+
+
+def whole_hardware(netlist: Netlist, graph: LutGraph) -> Circuit:
+    """The hardware in one piece, from the features to the outputs, its registers looked through."""
+    ports = feature_bit_names(graph)
+    wires = _Wires(netlist.aliases, ports)
+    lines = [f".names {ZERO}", f".names {ONE}", "1"]
+    for nets, rows in netlist.logic():
+        lines += table_lines([wires[net] for net in nets[:-1]], sorted(rows), wires[nets[-1]])
+    for result, source in netlist.registers.items():
+        lines += [f".names {wires[source]} {wires[result]}", "1 1"]
+    outputs = _output_names(graph)
+    for hardware, bit in outputs.items():
+        lines += [f".names {wires[hardware]} {next_of(bit)}", "1 1"]
+    return Circuit(list(ports.values()), [next_of(bit) for bit in outputs.values()], lines)
 
 
 def _hardware_names(graph: LutGraph) -> dict[str, str]:
@@ -266,7 +286,7 @@ def _output_names(graph: LutGraph) -> dict[str, str]:
     }
 
 
-def _check_registers(netlist: _Netlist, graph: LutGraph, wires: _Wires) -> None:
+def _check_registers(netlist: Netlist, graph: LutGraph, wires: _Wires) -> None:
     """The hardware has exactly the registers of the schedule, all on the one clock."""
     registers = [net for net in graph if isinstance(graph.node(net).op, Register)]
     expected = {bit for net in registers for bit in cut_word(graph, net)}

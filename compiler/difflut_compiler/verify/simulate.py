@@ -107,9 +107,12 @@ def _environment(simulator: str, folder: Path) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COCOTB_"))}
     paths = [str(data("benches")), *sys.path]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    # Verilator's makefiles call "python", which need not exist outside this environment.
+    commands = [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
     if simulator == "verilator":
-        environment["PATH"] = f"{_verilator_launcher(folder)}{os.pathsep}{environment['PATH']}"
+        commands.insert(0, str(_verilator_launcher(folder)))
         environment["MAKEFLAGS"] = VERILATOR_MAKE_VARIABLES
+    environment["PATH"] = os.pathsep.join(commands)
     return environment
 
 

