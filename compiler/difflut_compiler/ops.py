@@ -155,7 +155,14 @@ class Compare:
         return None
 
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
-        return reduction_cost(operands[0].width)
+        """Bits below the threshold's lowest one do not matter; a comparison by the highest bit alone is a wire."""
+        word = operands[0].op
+        assert isinstance(word, Input)
+        distance = self.threshold - word.min_value
+        if not 0 < distance < 1 << word.bits:
+            return 0
+        bits = word.bits - ((distance & -distance).bit_length() - 1)
+        return reduction_cost(bits) if bits > 1 else 0
 
     @staticmethod
     def evaluate(ops: Sequence[Compare], words: Words) -> NDArray[np.bool_]:
