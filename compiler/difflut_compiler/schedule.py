@@ -20,7 +20,8 @@ PIPELINES = ("layers", "none")
 class Schedule:
     """A graph with its registers in place.
 
-    A sample presented before a rising clock edge has its outputs ``latency_cycles`` edges later; 0 is combinational.
+    A sample presented before a rising clock edge has its outputs ``latency_cycles`` edges later; 0 is combinational, as
+    is a circuit whose outputs are constants: it has nothing to register.
     """
 
     graph: LutGraph
@@ -45,7 +46,7 @@ def schedule(graph: LutGraph, pipeline: str) -> Schedule:
         operands = tuple(stages.delayed(operand, stages.of(net)) for operand in node.operands)
         if operands != node.operands:
             scheduled.replace(net, node.op, operands)
-    return Schedule(scheduled, pipeline, stages.count)
+    return Schedule(scheduled, pipeline, stages.count if stages.registers else 0)
 
 
 class _Stages:
@@ -55,6 +56,10 @@ class _Stages:
         self._graph = graph
         self._number = {layer: place for place, layer in enumerate(graph.layers)}
         self._chains: dict[int, list[int]] = {}
+
+    @property
+    def registers(self) -> int:
+        return sum(len(chain) - 1 for chain in self._chains.values())
 
     @property
     def count(self) -> int:
