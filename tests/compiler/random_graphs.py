@@ -42,6 +42,7 @@ class Shape:
     classes: int = 4
 
 
+PLAIN = Shape()
 SHAPES = st.builds(
     Shape,
     features=st.integers(1, 4),
@@ -55,7 +56,7 @@ SHAPES = st.builds(
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def make_graph(shape: Shape = Shape(), seed: int = 0) -> LutGraph:
+def make_graph(shape: Shape = PLAIN, seed: int = 0) -> LutGraph:
     """A legal graph as lowering makes them, with everything in it that passes look for.
 
     There are comparators that are never or always true, repeated pins, constant, duplicate and dead LUTs, pins that

@@ -77,6 +77,16 @@ def test_without_a_pipeline_nothing_is_added() -> None:
     assert scheduled.graph.snapshot() == graph.snapshot()
 
 
+def test_a_circuit_of_constants_has_no_clock_and_no_latency() -> None:
+    graph = LutGraph("g", ["input", "layers.0", "output"])
+    graph.add(Input("x", 3), origin=Origin("input", 0))
+    one = graph.add(Const(1), origin=Origin("layers.0", 0))
+    graph.add(Output("y"), (one,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "layers")
+    assert (scheduled.latency_cycles, registers(scheduled.graph)) == (0, [])
+    check_schedule(graph, scheduled)
+
+
 def test_an_unknown_pipeline_is_refused() -> None:
     with pytest.raises(CompilerError, match="no pipeline 'sometimes'; choose one of layers, none"):
         schedule(skipping_graph(), "sometimes")
@@ -94,7 +104,8 @@ def test_one_sample_per_cycle_comes_out_after_the_latency(expand: bool, shape: S
     scheduled = schedule(graph, pipeline)
     scheduled.graph.verify()
     check_schedule(graph, scheduled)
-    assert scheduled.latency_cycles == (0 if pipeline == "none" else len(graph.layers) - 2)
+    assert scheduled.latency_cycles == (len(graph.layers) - 2 if registers(scheduled.graph) else 0)
+    assert bool(registers(scheduled.graph)) <= (pipeline == "layers")
     assert slow_clocked(scheduled.graph, inputs, scheduled.latency_cycles) == slow_outputs(graph, inputs)
     assert graph.evaluate(inputs)["class_index"].tolist() == slow_outputs(graph, inputs)["class_index"]
 

@@ -1,0 +1,62 @@
+"""From a random graph to hardware, in one step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from difflut_compiler.emit import BuildPlan, emit
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
+from difflut_compiler.schedule import Schedule, schedule
+from difflut_compiler.targets import TARGETS
+from tests.compiler.random_graphs import PLAIN, Inputs, Shape, make_graph, random_inputs, slow_outputs
+
+
+@dataclass(frozen=True)
+class Design:
+    """A graph as it was made, optimised and scheduled, and its hardware."""
+
+    original: LutGraph
+    scheduled: Schedule
+    plan: BuildPlan
+
+    @property
+    def graph(self) -> LutGraph:
+        return self.scheduled.graph
+
+    def expected(self, inputs: Inputs) -> list[int]:
+        """The classes according to the slow evaluator and the graph before any pass."""
+        return slow_outputs(self.original, inputs)["class_index"]
+
+
+def make_design(shape: Shape = PLAIN, seed: int = 0, *, target: str = "verilog", pipeline: str = "layers") -> Design:
+    return design_of(make_graph(shape, seed), target=target, pipeline=pipeline)
+
+
+def design_of(original: LutGraph, *, target: str, pipeline: str) -> Design:
+    graph = original.copy()
+    inputs = random_inputs(graph, 64)
+    run_passes(graph, OPTIMISE, inputs)
+    run_passes(graph, EXPAND, inputs, repeat=False)
+    scheduled = schedule(graph, pipeline)
+    return Design(original, scheduled, emit(scheduled, TARGETS[target], "net"))
+
+
+def with_files(plan: BuildPlan, files: Mapping[str, str]) -> BuildPlan:
+    return replace(plan, files=files)
+
+
+def edit(plan: BuildPlan, pattern: str, change: str | Callable[[re.Match[str]], str], which: int = 0) -> BuildPlan:
+    """The hardware with one match of ``pattern`` (the one with the number ``which``) changed."""
+    matches = find(plan, pattern)
+    name, match = matches[which]
+    text = plan.files[name]
+    new = match.expand(change) if isinstance(change, str) else change(match)
+    return with_files(plan, {**plan.files, name: text[: match.start()] + new + text[match.end() :]})
+
+
+def find(plan: BuildPlan, pattern: str) -> list[tuple[str, re.Match[str]]]:
+    """All places in the hardware that match ``pattern``."""
+    return [(name, match) for name, text in plan.files.items() for match in re.finditer(pattern, text, re.MULTILINE)]
