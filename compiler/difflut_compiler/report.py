@@ -10,11 +10,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
-from difflut_compiler.driver import CompileResult
+from difflut_compiler.driver import Accuracy, CompileResult
 from difflut_compiler.graph import GraphSize
 from difflut_compiler.output import CERTIFICATE
+from difflut_compiler.verify.certificate import Rung
 
 SUMMARY_WIDTH = 110
 
@@ -68,12 +70,14 @@ def summary(result: CompileResult) -> str:
 
 def print_result(result: CompileResult, console: Console) -> None:
     console.print(_circuit_table(result))
-    console.print(_evidence_table(result))
+    console.print()
+    for rung in result.certificate.rungs:
+        _print_rung(rung, console)
     console.print(_time_line(result))
 
 
 def _circuit_table(result: CompileResult) -> Table:
-    table = Table(title=f"{result.plan.top} ({result.plan.target})", show_header=False, title_justify="left")
+    table = Table(title=f"{result.plan.top} ({result.plan.target})", title_justify="left", show_header=False, box=None)
     port = result.input_port
     sign = "signed" if port.signed else "unsigned"
     latency = result.plan.latency_cycles
@@ -82,14 +86,14 @@ def _circuit_table(result: CompileResult) -> Table:
     table.add_row("LUTs in the network", _before_after(result, "lut"))
     table.add_row("comparators", _before_after(result, "compare"))
     by_layer = ", ".join(f"{layer} {count}" for layer, count in result.size.lut6_by_layer.items() if count)
-    table.add_row("6-input LUTs, estimated", f"{result.size.lut6_total}: {by_layer}")
+    table.add_row("6-input LUTs, estimated", f"{result.size.lut6_total} ({by_layer})")
     if result.synthesis is not None:
         counted = f"{result.synthesis.luts}, and {result.synthesis.flip_flops} flip-flops"
     else:
         counted = "not counted"
     table.add_row("6-input LUTs, by Yosys", counted)
     if result.accuracy is not None:
-        table.add_row(f"accuracy on {result.accuracy.data}", _accuracy_text(result))
+        table.add_row(f"accuracy on {result.accuracy.data}", _accuracy_text(result.accuracy))
     return table
 
 
@@ -99,28 +103,20 @@ def _before_after(result: CompileResult, kind: str) -> str:
     return f"{before}, {after} after optimisation"
 
 
-def _accuracy_text(result: CompileResult) -> str:
-    accuracy = result.accuracy
-    assert accuracy is not None
-    rtl = f"simulated RTL {accuracy.rtl:.4%}" if accuracy.rtl is not None else "RTL not simulated on all of them"
-    return f"model {accuracy.model:.4%}, graph {accuracy.graph:.4%}, {rtl} ({accuracy.samples} samples)"
+def _accuracy_text(accuracy: Accuracy) -> str:
+    rtl = f"simulated RTL {accuracy.rtl:.2%}" if accuracy.rtl is not None else "RTL not simulated on all of them"
+    return f"model {accuracy.model:.2%}, graph {accuracy.graph:.2%}, {rtl} ({accuracy.samples} samples)"
 
 
-def _evidence_table(result: CompileResult) -> Table:
-    table = Table(title="evidence", title_justify="left")
-    for heading in ("rung", "status", "comparisons", "seconds", "how"):
-        table.add_column(heading, justify="right" if heading in ("comparisons", "seconds") else "left")
-    styles = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
-    for rung in result.certificate.rungs:
-        how = rung.reason + (f" [{rung.tool}]" if rung.tool else "")
-        table.add_row(
-            f"{rung.id} {rung.name}",
-            f"[{styles[rung.status]}]{rung.status}",
-            f"{rung.comparisons:,}",
-            f"{rung.seconds:.1f}",
-            escape(how),
-        )
-    return table
+STATUS_STYLES = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
+
+
+def _print_rung(rung: Rung, console: Console) -> None:
+    """One line on what was checked, and below it how."""
+    status = f"[{STATUS_STYLES[rung.status]}]{rung.status:11}[/]"
+    figures = f" ({rung.comparisons:,} comparisons, {rung.seconds:.1f} s, {rung.tool})" if rung.comparisons else ""
+    console.print(f"{rung.id} {status} {rung.name}{escape(figures)}")
+    console.print(Padding(escape(rung.reason), (0, 0, 0, 14)))
 
 
 def _time_line(result: CompileResult) -> str:
