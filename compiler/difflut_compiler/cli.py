@@ -33,6 +33,7 @@ app = typer.Typer(
     context_settings=CONTEXT_SETTINGS,
 )
 EXIT_MISMATCH = 1
+PIPED_WIDTH = 100
 EXIT_BAD_INPUT = 2
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, nothing else.")]
@@ -126,7 +127,7 @@ def compile_command(
         if as_json:
             print(json.dumps({**report(result), "certificate": json.loads(result.certificate.to_json())}))
         else:
-            console = Console()
+            console = _output_console()
             print_result(result, console)
             console.print(
                 f"A check failed: no hardware was written. See {folder / 'certificate.json'}."
@@ -220,6 +221,12 @@ def _reporting_errors(debug: bool) -> Iterator[None]:
 def _fail(message: str, exit_code: int) -> NoReturn:
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/bold red] {escape(message)}")
     raise typer.Exit(exit_code)
+
+
+def _output_console() -> Console:
+    """Standard output; as wide as the terminal, or as a line of text where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
 
 
 def _pass_observer(print_graph: bool, print_time: bool) -> Callable[[PassStep, LutGraph], None] | None:

@@ -18,7 +18,7 @@ from difflut_compiler.graph import GraphSize
 from difflut_compiler.output import CERTIFICATE
 from difflut_compiler.verify.certificate import Rung
 
-SUMMARY_WIDTH = 110
+SUMMARY_WIDTH = 100
 
 
 def documents(result: CompileResult) -> Mapping[str, str]:
@@ -114,9 +114,9 @@ STATUS_STYLES = {"passed": "green", "failed": "bold red", "not checked": "yellow
 def _print_rung(rung: Rung, console: Console) -> None:
     """One line on what was checked, and below it how."""
     status = f"[{STATUS_STYLES[rung.status]}]{rung.status:11}[/]"
-    figures = f" ({rung.comparisons:,} comparisons, {rung.seconds:.1f} s, {rung.tool})" if rung.comparisons else ""
-    console.print(f"{rung.id} {status} {rung.name}{escape(figures)}")
-    console.print(Padding(escape(rung.reason), (0, 0, 0, 14)))
+    figures = f"{rung.comparisons:,} comparisons in {rung.seconds:.1f} s with {rung.tool}: " if rung.comparisons else ""
+    console.print(f"{rung.id} {status} {rung.name}")
+    console.print(Padding(escape(figures + rung.reason), (0, 0, 0, 14)))
 
 
 def _time_line(result: CompileResult) -> str:
