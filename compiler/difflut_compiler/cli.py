@@ -64,7 +64,7 @@ def train(
         if as_json:
             print(json.dumps(figures))
             return
-        Console().print(
+        _output_console().print(
             f"best epoch {result.best_epoch} of {result.epochs}: eval-mode accuracy {result.train_accuracy:.2%} train, "
             f"{result.validation_accuracy:.2%} validation, [bold]{result.test_accuracy:.2%} test[/bold]; "
             f"{result.seconds:.0f} s; {result.model_path}"
@@ -108,7 +108,7 @@ def compile_command(
         folder = out if out is not None else model.parent / f"{top}_{target}"
         check_output_folder(folder)
         from difflut_compiler.driver import CompileRequest, compile_model
-        from difflut_compiler.report import documents, print_result, report
+        from difflut_compiler.report import documents, print_result, report, summary
 
         request = CompileRequest(
             model,
@@ -128,7 +128,10 @@ def compile_command(
             print(json.dumps({**report(result), "certificate": json.loads(result.certificate.to_json())}))
         else:
             console = _output_console()
-            print_result(result, console)
+            if console.is_terminal:
+                print_result(result, console)
+            else:
+                print(summary(result), end="")
             console.print(
                 f"A check failed: no hardware was written. See {folder / 'certificate.json'}."
                 if failed
@@ -262,7 +265,7 @@ def _training_progress(
     """A progress bar on a terminal, and a line per epoch everywhere but with ``quiet``."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=quiet)
+    console = Console(stderr=True) if quiet else _output_console()
     columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("steps", epoch=1, total=None)

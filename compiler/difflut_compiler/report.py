@@ -116,7 +116,7 @@ def _print_rung(rung: Rung, console: Console) -> None:
     status = f"[{STATUS_STYLES[rung.status]}]{rung.status:11}[/]"
     figures = f"{rung.comparisons:,} comparisons in {rung.seconds:.1f} s with {rung.tool}: " if rung.comparisons else ""
     console.print(f"{rung.id} {status} {rung.name}")
-    console.print(Padding(escape(figures + rung.reason), (0, 0, 0, 14)))
+    console.print(Padding(escape(figures + rung.reason), (0, 0, 0, 14), expand=False))
 
 
 def _time_line(result: CompileResult) -> str:
