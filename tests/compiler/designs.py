@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from difflut_compiler.emit import BuildPlan, emit
+from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.schedule import Schedule, schedule
 from difflut_compiler.targets import TARGETS
+from difflut_compiler.verify.ladder import prove_rtl
+from difflut_compiler.verify.netlist import read_back
 from tests.compiler.random_graphs import PLAIN, Inputs, Shape, make_graph, random_inputs, slow_outputs
 
 
@@ -60,3 +64,13 @@ def edit(plan: BuildPlan, pattern: str, change: str | Callable[[re.Match[str]], 
 def find(plan: BuildPlan, pattern: str) -> list[tuple[str, re.Match[str]]]:
     """All places in the hardware that match ``pattern``."""
     return [(name, match) for name, text in plan.files.items() for match in re.finditer(pattern, text, re.MULTILINE)]
+
+
+def is_proven(design: Design, plan: BuildPlan, folder: Path) -> bool:
+    """Whether the proof takes ``plan`` for hardware of the design; an error is a refusal, too."""
+    try:
+        verdict, compared = prove_rtl(read_back(plan, folder), design.scheduled, folder)
+    except CompilerError:
+        return False
+    assert compared > 0
+    return verdict.equivalent

@@ -1,0 +1,223 @@
+"""Changed hardware is refused: every kind of small mistake in the text that changes an answer, in every language.
+
+Whether a mutant answers differently is decided by simulating it on all inputs with a bench of its own; the proof must
+then refuse it. Mutants that answer alike (a net changed where no output sees it) may be refused or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from difflut_compiler.emit import BuildPlan
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.ops import ArgMax, Compare, Input, Lut, Output, PopCount
+from difflut_compiler.schedule import PIPELINES
+from difflut_compiler.targets import TARGETS
+from difflut_compiler.verify.simulate import pack_features
+from plain_simulation import answers, as_answers
+from tests.compiler.designs import Design, design_of, edit, find, is_proven, with_files
+from tests.compiler.needs import need
+from tests.compiler.random_graphs import all_inputs
+
+Change = str | Callable[[re.Match[str]], str]
+SITES = 2
+"""How many places are changed per kind of mistake; the slow run changes all."""
+
+
+def small_graph(signed: bool) -> LutGraph:
+    """Two words of three bits, fourteen LUTs, and three classes of eight, two and four votes: all of it matters."""
+    graph = LutGraph("network", ["input", "encoder", "layers.0", "class_counts", "argmax", "output"])
+    words = [graph.add(Input(f"x{index}", 3, signed), origin=Origin("input", index)) for index in range(2)]
+    lowest = -4 if signed else 0
+    bits = [
+        graph.add(Compare(lowest + 1 + 2 * level), (word,), origin=Origin("encoder", 3 * index + level))
+        for index, word in enumerate(words)
+        for level in range(3)
+    ]
+    tables = [0xE8, 0x1B, 0x96, 0x72, 0xD4, 0x2E, 0x69, 0xB2, 0x8D, 0x4E, 0x17, 0xCA, 0x53, 0x3A]
+    luts = [
+        graph.add(
+            Lut(3, table),
+            (bits[index % 6], bits[(2 * index + 1) % 6], bits[(index + 3 + index // 6) % 6]),
+            origin=Origin("layers.0", index),
+        )
+        for index, table in enumerate(tables)
+    ]
+    groups = (luts[:8], luts[8:10], luts[10:])
+    counts = [graph.add(PopCount(), group, origin=Origin("class_counts", index)) for index, group in enumerate(groups)]
+    winner = graph.add(ArgMax(), counts, origin=Origin("argmax", 0))
+    graph.add(Output("class_index"), (winner,), origin=Origin("output", 0))
+    graph.verify()
+    return graph
+
+
+@cache
+def design(target: str, pipeline: str, signed: bool) -> Design:
+    return design_of(small_graph(signed), target=target, pipeline=pipeline)
+
+
+def flip_hex(match: re.Match[str]) -> str:
+    digits = match[2]
+    return f"{match[1]}{int(digits, 16) ^ 2:0{len(digits)}x}"
+
+
+def next_number(match: re.Match[str]) -> str:
+    return f"{match[1]}{(int(match[2]) + 1) % 8}"
+
+
+def neighbour(match: re.Match[str]) -> str:
+    return f"{match[1]}{int(match[2]) ^ 1}{match[3]}"
+
+
+WORD = r"((?:\{[^}]*\}|\w+)(?:\[\d+\])?)"
+VERILOG: dict[str, tuple[str, Change]] = {
+    "table bit": (r"(LUT_\d+ = \d+'h)([0-9a-f]+)", flip_hex),
+    "table bit of a count": (r"(ONES_OF_\d_BIT_\d = \d+'h)([0-9a-f]+)", flip_hex),
+    "address pins swapped": (r"(LUT_\d+\[\{)(\w+\[\d\]), (\w+\[\d\])", r"\1\3, \2"),
+    "wrong bit of a bus": (r"(LUT_\d+\[\{encoder_[qd]\[)(\d)(\])", neighbour),
+    "another table": (r"= LUT_\d+\[", "= LUT_4["),
+    "comparator constant": (r"(>= (?:\$signed\(3'h|3'd))(\d)", next_number),
+    "at least to greater": (r">=", ">"),
+    "at least to less": (r">=", "<"),
+    "wrong feature": (r"features\[2:0\]", "features[5:3]"),
+    "wrong slice": (r"features\[2:0\]", "features[3:1]"),
+    "sign ignored": (r"\$signed\((features\[\d:\d\])\) >= \$signed\((3'h\d)\)", r"\1 >= \2"),
+    "wrong operand of a sum": (rf"= {WORD} \+ {WORD};", r"= \1 + \1;"),
+    "sum to difference": (r" \+ ", " - "),
+    "ties to the right": (r"(right_wins\d = .*) > ", r"\1 >= "),
+    "comparison reversed": (r"(right_wins\d = .*) > ", r"\1 < "),
+    "multiplexer swapped": (r"\? (.+) : (.+);", r"? \2 : \1;"),
+    "wrong position": (r"(2'd)([012])(?= :| *;)", lambda match: f"{match[1]}{(int(match[2]) + 1) % 3}"),
+    "inverted bit": (r"(layer_0_d\[\d+\] = )", r"\1~"),
+    "bit stuck at zero": (r"(layer_0_d\[\d+\] = )[^;]*;", r"\g<1>1'b0;"),
+    "bit stuck at one": (r"(encoder_d\[\d+\] = )[^;]*;", r"\g<1>1'b1;"),
+    "two bits exchanged": (r"(layer_0_d\[)(\d+)(\] =)", neighbour),
+    "output wired to another word": (r"assign class_index = .*;", "assign class_index = features[1:0];"),
+    "output tied to zero": (r"assign class_index = .*;", "assign class_index = 2'd0;"),
+    "output inverted": (r"assign class_index = (.*);", r"assign class_index = ~\1;"),
+    "output bits exchanged": (r"assign class_index = (.*);", r"assign class_index = {\1[0], \1[1]};"),
+    "input left unconnected": (r"    \.(encoder_[qd]|layer_0_[qd])\(\1\),\n", ""),
+    "module left out": (r"(?s)  net_layer_0 .*?\);\n", ""),
+}
+VERILOG_CLOCKED: dict[str, tuple[str, Change]] = {
+    "register removed": (r"always @\(posedge clk\)", "always @*"),
+    "falling edge": (r"posedge clk", "negedge clk"),
+    "register with an enable": (r"@\(posedge clk\) begin", "@(posedge clk) if (!clk) begin"),
+    "register loads something else": (r"(encoder_q|layer_0_q) <= (\w+_d);", r"\1 <= {\2, \2[0]};"),
+    "another clock": (r"\.clk\(clk\)", ".clk(features[0])"),
+    "extra register": (
+        r"assign class_index = (.*);",
+        r"reg [1:0] extra;\n  always @(posedge clk) extra <= \1;\n  assign class_index = extra;",
+    ),
+}
+VHDL: dict[str, tuple[str, Change]] = {
+    "table bit": (r'(<= lut\(X")([0-9a-f]+)', flip_hex),
+    "address pins swapped": (r'(lut\(X"\w+", )(\w+\(\d\)) & (\w+\(\d\))', r"\1\3 & \2"),
+    "wrong bit of a bus": (r'(lut\(X"\w+", encoder_[qd]\()(\d)(\))', neighbour),
+    "comparator constant": (r"(?<=\) >= )-?\d", lambda match: str(min(int(match[0]) + 1, 7))),
+    "at least to greater": (r">=", ">"),
+    "at least to less": (r">=", "<"),
+    "wrong feature": (r"features\(2 downto 0\)", "features(5 downto 3)"),
+    "sign misread": (r"unsigned\(features", "signed(features"),
+    "wrong operand of a sum": (r"\((extend\(.*?, \d\)) \+ (extend\(.*?, \d\))\)", r"(\1 + \1)"),
+    "sum to difference": (r" \+ ", " - "),
+    "ties to the right": (r"(right_wins\d <= .*) > ", r"\1 >= "),
+    "multiplexer swapped": (r"<= (.+) when (.+) else (.+);", r"<= \3 when \2 else \1;"),
+    "wrong position": (r'B"(01|00)" when|B"(01|00)";', lambda match: match[0].replace("0", "1", 1)),
+    "inverted bit": (r"(layer_0_d\(\d+\) <= )", r"\1not "),
+    "bit stuck at zero": (r"(layer_0_d\(\d+\) <= )[^;]*;", r"\1'0';"),
+    "output wired to another word": (r"class_index <= .*;", "class_index <= features(1 downto 0);"),
+    "output inverted": (r"class_index <= (.*);", r"class_index <= not \1;"),
+    "input left unconnected": (r"( +layer_0_[qd] => )layer_0_[qd],", r'\1"00000000000000",'),
+}
+VHDL_CLOCKED: dict[str, tuple[str, Change]] = {
+    "register removed": (
+        r"process \(clk\)\n  begin\n    if rising_edge\(clk\) then",
+        "process (all)\n  begin\n    if true then",
+    ),
+    "falling edge": (r"rising_edge", "falling_edge"),
+    "another clock": (r"clk => clk", "clk => features(0)"),
+}
+MISTAKES = {
+    ("verilog", "none"): VERILOG,
+    ("verilog", "layers"): VERILOG | VERILOG_CLOCKED,
+    ("vhdl", "none"): VHDL,
+    ("vhdl", "layers"): VHDL | VHDL_CLOCKED,
+}
+KINDS = [
+    pytest.param(target, pipeline, kind, id=f"{target}-{pipeline}-{kind}")
+    for (target, pipeline), kinds in MISTAKES.items()
+    for kind in kinds
+]
+
+
+def test_every_language_and_pipeline_has_mistakes() -> None:
+    assert set(MISTAKES) == {(target, pipeline) for target in TARGETS for pipeline in PIPELINES}
+
+
+def need_tools(target: str) -> None:
+    need("iverilog" if target == "verilog" else "ghdl")
+
+
+def simulate_all(plan: BuildPlan, graph: LutGraph, folder: Path) -> list[str]:
+    """The answers to every input."""
+    return answers(plan, pack_features(graph, all_inputs(graph)), folder)
+
+
+def check_mistake(target: str, pipeline: str, kind: str, sites: int, folder: Path) -> None:
+    pattern, change = MISTAKES[target, pipeline][kind]
+    signed = kind != "sign misread" and (pipeline == "layers" or kind == "sign ignored")
+    good = design(target, pipeline, signed)
+    right = as_answers(good.expected(all_inputs(good.original)), good.plan)
+    found = find(good.plan, pattern)
+    assert found, f"nothing in the text matches {pattern}"
+    wrong_answers = 0
+    step = max(1, len(found) // sites)
+    for which in range(0, len(found), step):
+        mutant = edit(good.plan, pattern, change, which)
+        if mutant.files == good.plan.files:
+            continue
+        seen = simulate_all(mutant, good.original, folder / f"simulation_{which}")
+        if seen != right:
+            wrong_answers += 1
+            proof = folder / f"proof_{which}"
+            proof.mkdir()
+            assert not is_proven(good, mutant, proof), f"{found[which][1][0]!r} in {found[which][0]} is not caught"
+    assert wrong_answers, "no mutant of this kind answers differently; choose another place"
+
+
+@pytest.mark.parametrize(("target", "pipeline"), list(MISTAKES))
+@pytest.mark.parametrize("signed", [False, True])
+def test_unchanged_hardware_answers_right_and_is_proven(
+    target: str, pipeline: str, signed: bool, tmp_path: Path
+) -> None:
+    need_tools(target)
+    good = design(target, pipeline, signed)
+    right = as_answers(good.expected(all_inputs(good.original)), good.plan)
+    assert len(set(right)) == 3
+    assert simulate_all(good.plan, good.original, tmp_path / "simulation") == right
+    assert is_proven(good, good.plan, tmp_path)
+
+
+@pytest.mark.parametrize(("target", "pipeline", "kind"), KINDS)
+def test_a_mistake_that_changes_an_answer_is_refused(target: str, pipeline: str, kind: str, tmp_path: Path) -> None:
+    need_tools(target)
+    check_mistake(target, pipeline, kind, SITES, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "pipeline", "kind"), KINDS)
+def test_a_mistake_is_refused_wherever_it_is(target: str, pipeline: str, kind: str, tmp_path: Path) -> None:
+    need_tools(target)
+    check_mistake(target, pipeline, kind, 1000, tmp_path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    good = design("verilog", "layers", True)
+    files = {name: text for name, text in good.plan.files.items() if name != "net_argmax.v"}
+    assert not is_proven(good, with_files(good.plan, files), tmp_path)
