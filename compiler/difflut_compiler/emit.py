@@ -53,16 +53,22 @@ def emit(scheduled: Schedule, target: Target, top: str) -> BuildPlan:
 def _split_modules(graph: LutGraph, refs: Mapping[int, Ref], features: Signal, top: str) -> list[Module]:
     """One module per layer that computes or registers anything."""
     members: dict[str, list[int]] = {layer: [] for layer in graph.layers}
-    for net in sorted(refs, key=lambda net: (graph.node(net).origin, net)):
+    depth = _depth_in_layer(graph)
+    for net in sorted(refs, key=lambda net: (depth[net], graph.node(net).origin, net)):
         if not isinstance(graph.node(net).op, Output):
             members[graph.node(net).origin.layer].append(net)
     values = _Values(graph, refs, features)
-    order = {net: place for place, net in enumerate(graph.order())}
-    return [
-        _make_module(graph, refs, values, layer, sorted(nets, key=order.__getitem__), top)
-        for layer, nets in members.items()
-        if nets
-    ]
+    return [_make_module(graph, refs, values, layer, nets, top) for layer, nets in members.items() if nets]
+
+
+def _depth_in_layer(graph: LutGraph) -> dict[int, int]:
+    """How many nodes of the same layer lie before each net: statements in this order never read what comes later."""
+    depth: dict[int, int] = {}
+    for net in graph.order():
+        node = graph.node(net)
+        same = [operand for operand in node.operands if graph.node(operand).origin.layer == node.origin.layer]
+        depth[net] = 1 + max((depth[operand] for operand in same), default=-1)
+    return depth
 
 
 class _Values:
@@ -99,7 +105,7 @@ def _make_module(
         inputs=tuple(sorted(read - own)),
         outputs=tuple(sorted(exported)),
         internals=tuple(sorted(own - exported)),
-        bits=tuple(sorted((s for s in statements if isinstance(s.op, Lut | Compare)), key=lambda s: s.result)),
+        bits=tuple(s for s in statements if isinstance(s.op, Lut | Compare)),
         words=tuple(s for s in statements if not isinstance(s.op, Lut | Compare | Register)),
         registers=tuple(sorted((s for s in statements if isinstance(s.op, Register)), key=lambda s: s.result)),
     )
