@@ -340,7 +340,12 @@ class ArgMax:
         return bits_for(len(operands) - 1)
 
     def fold(self, operands: Sequence[Operand]) -> Folded | None:
-        return None
+        values = [operand.constant for operand in operands]
+        constants = [value for value in values if value is not None]
+        if len(constants) < len(values) and len(values) > 1:
+            return None
+        position = constants.index(max(constants)) if len(values) > 1 else 0
+        return Folded(Const(position, self.width(operands)), ())
 
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
         score_bits = max(operand.width for operand in operands)

@@ -127,7 +127,7 @@ def _expression(statement: Statement) -> str:
         case Add():
             return f"{_extend(operands[0], op.bits)} + {_extend(operands[1], op.bits)}"
         case Greater():
-            return _greater(operands[1], operands[0], widest)
+            return f"{_extend(operands[1], widest)} > {_extend(operands[0], widest)}"
         case Mux():
             width = max(value_width(operands[1]), value_width(operands[2]))
             return f"{_value(operands[0])} ? {_extend(operands[2], width)} : {_extend(operands[1], width)}"
@@ -138,13 +138,6 @@ def _address(operands: Sequence[Value]) -> str:
     """Operand 0 is address bit 0, so it stands last."""
     address = ", ".join(_value(operand) for operand in reversed(operands))
     return f"{{{address}}}" if len(operands) > 1 else address
-
-
-def _greater(left: Value, right: Value, width: int) -> str:
-    """[left > right]; tools warn of a comparison that the limits of its width decide, so it is written as its result."""
-    if left == Const(0, value_width(left)) or right == Const((1 << width) - 1, width):
-        return "1'd0"
-    return f"{_extend(left, width)} > {_extend(right, width)}"
 
 
 def _compare(threshold: int, word: Value, signed: bool) -> str:

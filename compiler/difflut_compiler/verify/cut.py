@@ -8,7 +8,7 @@ over time, where the cut is a register) carries equality from the ports to every
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from difflut_compiler.graph import LutGraph
@@ -66,11 +66,12 @@ def cut_names(graph: LutGraph) -> CutNames:
     return CutNames(features, cut, outputs)
 
 
-def reference_circuit(graph: LutGraph, joined: Mapping[str, str]) -> Circuit:
+def reference_circuit(graph: LutGraph, joined: Mapping[str, str], absent: Set[str] = frozenset()) -> Circuit:
     """The graph itself, cut at every net, each operation written in gates.
 
     Readers of a bit in ``joined`` read the bit or constant that the hardware joined it with; that this is the same
-    value is one of the things proven, since the hardware drives ``<bit>.next`` from what it was joined with.
+    value is one of the things proven, since the hardware drives ``<bit>.next`` from what it was joined with. Bits in
+    ``absent`` are not compared: the hardware neither has nor reads them.
     """
     names = cut_names(graph)
     blif = Blif()
@@ -80,7 +81,8 @@ def reference_circuit(graph: LutGraph, joined: Mapping[str, str]) -> Circuit:
             continue
         operands = [[joined.get(bit, bit) for bit in cut_word(graph, operand)] for operand in node.operands]
         write_gates(blif, node.op, operands, reads_signed(graph, net), [next_of(bit) for bit in cut_word(graph, net)])
-    return Circuit(names.inputs, names.outputs, blif.lines)
+    outputs = [next_of(bit) for bit in (*names.cut_bits, *names.output_bits) if bit not in absent]
+    return Circuit(names.inputs, outputs, blif.lines)
 
 
 def whole_reference(graph: LutGraph) -> Circuit:

@@ -80,7 +80,7 @@ def check_passes(
 def prove_rtl(netlist: Netlist, scheduled: Schedule, folder: Path) -> tuple[Verdict, int]:
     """Whether the RTL equals the scheduled graph at every net, and how many bits were compared."""
     hardware = cut_hardware(netlist, scheduled.graph)
-    reference = reference_circuit(scheduled.graph, hardware.joined)
+    reference = reference_circuit(scheduled.graph, hardware.joined, hardware.absent)
     return check_equivalence(reference, hardware.circuit, folder), len(reference.outputs)
 
 

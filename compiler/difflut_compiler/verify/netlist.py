@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,10 +85,13 @@ UNDEFINED = "$undef"
 
 @dataclass(frozen=True)
 class CutHardware:
-    """The hardware as a cut circuit, and which cut bits are the same wire as another bit or as a constant."""
+    """The hardware as a cut circuit, which cut bits are the same wire as another bit or as a constant, and which it
+    does without: nothing reads them, since what they would be compared with is a constant.
+    """
 
     circuit: Circuit
     joined: Mapping[str, str]
+    absent: frozenset[str]
 
 
 def read_back(plan: BuildPlan, folder: Path) -> Netlist:
@@ -189,9 +192,13 @@ def cut_hardware(netlist: Netlist, graph: LutGraph) -> CutHardware:
     names = cut_names(graph)
     wires = _Wires(netlist.aliases, _hardware_names(graph))
     cut_bits = frozenset(names.cut_bits)
-    _check_registers(netlist, graph, wires)
     lines = [f".names {ZERO}", f".names {ONE}", "1"]
     driven: set[str] = set()
+    read: set[str] = set()
+
+    def source_name(net: str) -> str:
+        read.add(wires[net])
+        return wires[net]
 
     def result_name(net: str) -> str:
         bit = wires[net]
@@ -199,20 +206,25 @@ def cut_hardware(netlist: Netlist, graph: LutGraph) -> CutHardware:
         return next_of(bit) if bit in cut_bits else bit
 
     for nets, rows in netlist.logic():
-        lines += table_lines([wires[net] for net in nets[:-1]], sorted(rows), result_name(nets[-1]))
+        lines += table_lines([source_name(net) for net in nets[:-1]], sorted(rows), result_name(nets[-1]))
     for result, source in netlist.registers.items():
-        lines += [f".names {wires[source]} {result_name(result)}", "1 1"]
-    for bit, same in wires.joined.items():
-        lines += [f".names {same} {next_of(bit)}", "1 1"]
+        lines += [f".names {source_name(source)} {result_name(result)}", "1 1"]
     for hardware, bit in _output_names(graph).items():
-        lines += [f".names {wires[hardware]} {next_of(bit)}", "1 1"]
+        lines += [f".names {source_name(hardware)} {next_of(bit)}", "1 1"]
     undriven = [bit for bit in names.cut_bits if bit not in driven and bit not in wires.joined]
-    if undriven:
-        net = int(undriven[0].removeprefix("n").split(".")[0])
+    missing = [bit for bit in undriven if bit in read]
+    if missing:
+        net = int(missing[0].removeprefix("n").split(".")[0])
         raise MismatchError(
-            f"the hardware does not drive {len(undriven)} of the circuit's bits, first {graph.describe(net)}"
+            f"the hardware does not drive {len(missing)} of the circuit's bits, first {graph.describe(net)}"
         )
-    return CutHardware(Circuit(names.inputs, names.outputs, lines), wires.joined)
+    absent = {*undriven, *(bit for bit, same in wires.joined.items() if same in undriven)}
+    for bit, same in wires.joined.items():
+        if bit not in absent:
+            lines += [f".names {same} {next_of(bit)}", "1 1"]
+    _check_registers(netlist, graph, wires, absent)
+    outputs = [next_of(bit) for bit in (*names.cut_bits, *names.output_bits) if bit not in absent]
+    return CutHardware(Circuit(names.inputs, outputs, lines), wires.joined, frozenset(absent))
 
 
 class _Wires:
@@ -286,10 +298,15 @@ def _output_names(graph: LutGraph) -> dict[str, str]:
     }
 
 
-def _check_registers(netlist: Netlist, graph: LutGraph, wires: _Wires) -> None:
-    """The hardware has exactly the registers of the schedule, all on the one clock."""
+def _check_registers(netlist: Netlist, graph: LutGraph, wires: _Wires, absent: Set[str]) -> None:
+    """The hardware has exactly the registers of the schedule, all on the one clock.
+
+    It may do without those that nothing reads, and without those that it makes constants: that what they would hold
+    is that constant is proven.
+    """
     registers = [net for net in graph if isinstance(graph.node(net).op, Register)]
-    expected = {bit for net in registers for bit in cut_word(graph, net)}
+    constant = {bit for bit, same in wires.joined.items() if same in (ZERO, ONE)}
+    expected = {bit for net in registers for bit in cut_word(graph, net)} - absent - constant
     found = {wires[result] for result in netlist.registers}
     if found != expected:
         raise MismatchError(
