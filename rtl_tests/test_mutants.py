@@ -14,46 +14,18 @@ from pathlib import Path
 import pytest
 
 from difflut_compiler.emit import BuildPlan
-from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import ArgMax, Compare, Input, Lut, Output, PopCount
+from difflut_compiler.graph import LutGraph
 from difflut_compiler.schedule import PIPELINES
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify.simulate import pack_features
 from plain_simulation import answers, as_answers
 from tests.compiler.designs import Design, design_of, edit, find, is_proven, with_files
 from tests.compiler.needs import need
-from tests.compiler.random_graphs import all_inputs
+from tests.compiler.random_graphs import all_inputs, small_graph
 
 Change = str | Callable[[re.Match[str]], str]
 SITES = 1
 """How many mutants that answer differently are tried per kind of mistake; the slow run tries all that there are."""
-
-
-def small_graph(signed: bool) -> LutGraph:
-    """Two words of three bits, fourteen LUTs, and three classes of eight, two and four votes: all of it matters."""
-    graph = LutGraph("network", ["input", "encoder", "layers.0", "class_counts", "argmax", "output"])
-    words = [graph.add(Input(f"x{index}", 3, signed), origin=Origin("input", index)) for index in range(2)]
-    lowest = -4 if signed else 0
-    bits = [
-        graph.add(Compare(lowest + 1 + 2 * level), (word,), origin=Origin("encoder", 3 * index + level))
-        for index, word in enumerate(words)
-        for level in range(3)
-    ]
-    tables = [0xE8, 0x1B, 0x96, 0x72, 0xD4, 0x2E, 0x69, 0xB2, 0x8D, 0x4E, 0x17, 0xCA, 0x53, 0x3A]
-    luts = [
-        graph.add(
-            Lut(3, table),
-            (bits[index % 6], bits[(2 * index + 1) % 6], bits[(index + 3 + index // 6) % 6]),
-            origin=Origin("layers.0", index),
-        )
-        for index, table in enumerate(tables)
-    ]
-    groups = (luts[:8], luts[8:10], luts[10:])
-    counts = [graph.add(PopCount(), group, origin=Origin("class_counts", index)) for index, group in enumerate(groups)]
-    winner = graph.add(ArgMax(), counts, origin=Origin("argmax", 0))
-    graph.add(Output("class_index"), (winner,), origin=Origin("output", 0))
-    graph.verify()
-    return graph
 
 
 @cache

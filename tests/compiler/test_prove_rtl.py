@@ -1,0 +1,279 @@
+"""The proof of the RTL: it accepts what is emitted, whatever the graph, and refuses another graph's hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from difflut_compiler.emit import BuildPlan, emit
+from difflut_compiler.errors import CompilerError, MismatchError
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, Register
+from difflut_compiler.schedule import PIPELINES
+from difflut_compiler.targets import TARGETS
+from difflut_compiler.verify import ladder
+from difflut_compiler.verify.equivalence import Circuit, Verdict, check_equivalence
+from difflut_compiler.verify.ladder import check_mutation, check_rtl, flip_one_bit, prove_whole
+from difflut_compiler.verify.netlist import read_back
+from tests.compiler.designs import Design, design_of, edit, is_proven, make_design
+from tests.compiler.needs import need_for_target
+from tests.compiler.random_graphs import Shape, all_inputs, random_inputs, slow_clocked, small_graph
+
+SHAPES = {
+    "plain": Shape(),
+    "signed": Shape(signed=True, features=4, bits=6, classes=12, widths=(20, 25)),
+    "one bit": Shape(bits=1, thresholds=1, widths=(6, 6), classes=2),
+    "one signed bit": Shape(bits=1, signed=True, thresholds=2, features=2, classes=3),
+    "one class": Shape(classes=1),
+    "wide": Shape(features=3, bits=8, max_fan_in=7, widths=(30, 60), classes=5),
+    "deep": Shape(widths=(6, 6, 6, 6), max_fan_in=2, classes=3),
+}
+
+
+def class_groups(graph: LutGraph) -> list[tuple[int, ...]]:
+    """The bits that are counted for each class."""
+    return [graph.node(net).operands for net in graph if graph.node(net).origin.layer == "class_counts"]
+
+
+def check_many(shape: Shape, target: str, pipeline: str, seeds: range, folder: Path) -> None:
+    need_for_target(target)
+    for seed in seeds:
+        design = make_design(shape, seed, target=target, pipeline=pipeline)
+        place = folder / str(seed)
+        (place / "whole").mkdir(parents=True)
+        finding = check_rtl(design.plan, design.scheduled, design.original, place)
+        assert finding.comparisons > 0
+        assert ("proven against the lowered graph in one piece" in finding.reason) == (
+            max(map(len, class_groups(design.original))) <= ladder.WHOLE_PROOF_MAX_COUNT
+        )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_emitted_hardware_is_proven(shape: str, target: str, pipeline: str, tmp_path: Path) -> None:
+    check_many(SHAPES[shape], target, pipeline, range(2), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_emitted_hardware_of_many_graphs_is_proven(shape: str, target: str, pipeline: str, tmp_path: Path) -> None:
+    check_many(SHAPES[shape], target, pipeline, range(2, 40), tmp_path)
+
+
+# -- hardware of a changed graph ---------------------------------------------------------------------------------------
+
+
+def flip_table(graph: LutGraph, net: int) -> bool:
+    op = graph.node(net).op
+    if isinstance(op, Lut):
+        graph.replace(net, Lut(op.fan_in, op.table ^ 1), graph.node(net).operands)
+    return isinstance(op, Lut)
+
+
+def move_threshold(graph: LutGraph, net: int) -> bool:
+    op = graph.node(net).op
+    if isinstance(op, Compare):
+        graph.replace(net, Compare(op.threshold + (1 if op.threshold <= 0 else -1)), graph.node(net).operands)
+    return isinstance(op, Compare)
+
+
+def swap_operands(kind: type, first: int, second: int) -> Callable[[LutGraph, int], bool]:
+    def change(graph: LutGraph, net: int) -> bool:
+        node = graph.node(net)
+        operands = list(node.operands)
+        if not isinstance(node.op, kind) or len(operands) <= second or operands[first] == operands[second]:
+            return False
+        operands[first], operands[second] = operands[second], operands[first]
+        graph.replace(net, node.op, operands)
+        return True
+
+    return change
+
+
+def same_operand_twice(kind: type) -> Callable[[LutGraph, int], bool]:
+    def change(graph: LutGraph, net: int) -> bool:
+        node = graph.node(net)
+        if not isinstance(node.op, kind) or len(node.operands) < 2:
+            return False
+        operands = (node.operands[0], node.operands[0], *node.operands[2:])
+        try:
+            graph.replace(net, node.op, operands)
+        except CompilerError:
+            return False
+        return operands != node.operands
+
+    return change
+
+
+def next_constant(graph: LutGraph, net: int) -> bool:
+    op = graph.node(net).op
+    if isinstance(op, Const):
+        graph.replace(net, Const(op.value ^ 1, op.bits), ())
+    return isinstance(op, Const)
+
+
+def skip_register(graph: LutGraph, net: int) -> bool:
+    if not isinstance(graph.node(net).op, Register):
+        return False
+    graph.redirect({net: graph.node(net).operands[0]})
+    return True
+
+
+def add_register(graph: LutGraph, net: int) -> bool:
+    node = graph.node(net)
+    if not isinstance(node.op, Lut):
+        return False
+    layer = graph.node(node.operands[0]).origin.layer
+    extra = graph.add(Register(), node.operands[:1], origin=Origin(layer, 999, "extra"))
+    graph.replace(net, node.op, (extra, *node.operands[1:]))
+    return True
+
+
+CHANGES: dict[str, Callable[[LutGraph, int], bool]] = {
+    "table bit": flip_table,
+    "threshold": move_threshold,
+    "LUT pins swapped": swap_operands(Lut, 0, 1),
+    "comparison swapped": swap_operands(Greater, 0, 1),
+    "multiplexer swapped": swap_operands(Mux, 1, 2),
+    "LUT reads a pin twice": same_operand_twice(Lut),
+    "count reads a bit twice": same_operand_twice(PopCount),
+    "sum of the same twice": same_operand_twice(Add),
+    "constant": next_constant,
+}
+CLOCKED_CHANGES = {"register missing": skip_register, "register too many": add_register}
+
+
+def mutants(design: Design, change: Callable[[LutGraph, int], bool]) -> list[tuple[BuildPlan, bool]]:
+    """Hardware of changed graphs, and whether the change shows at the outputs."""
+    inputs = np.concatenate([all_inputs(design.original)] * 2)[:4096]
+    expected = slow_clocked(design.graph, inputs, design.plan.latency_cycles)
+    found = []
+    for net in sorted(design.graph):
+        graph = design.graph.copy()
+        if change(graph, net):
+            plan = emit(replace(design.scheduled, graph=graph), TARGETS[design.plan.target], "net")
+            found.append((plan, slow_clocked(graph, inputs, design.plan.latency_cycles) != expected))
+    return found
+
+
+def check_change(name: str, design: Design, folder: Path, limit: int) -> None:
+    visible = [plan for plan, shows in mutants(design, {**CHANGES, **CLOCKED_CHANGES}[name]) if shows]
+    assert visible, "no such change shows at the outputs"
+    for number, plan in enumerate(visible[:limit]):
+        place = folder / str(number)
+        place.mkdir()
+        assert not is_proven(design, plan, place)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_hardware_of_another_graph_is_refused(change: str, target: str, tmp_path: Path) -> None:
+    need_for_target(target)
+    check_change(change, design_of(small_graph(True), target=target, pipeline="none"), tmp_path, limit=2)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("change", CLOCKED_CHANGES)
+def test_hardware_with_other_registers_is_refused(change: str, target: str, tmp_path: Path) -> None:
+    need_for_target(target)
+    check_change(change, design_of(small_graph(True), target=target, pipeline="layers"), tmp_path, limit=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("change", [*CHANGES, *CLOCKED_CHANGES])
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_every_visible_change_is_refused(seed: int, change: str, target: str, tmp_path: Path) -> None:
+    need_for_target(target)
+    shape = Shape(features=2, bits=2, signed=True, thresholds=3, widths=(10, 30), max_fan_in=5, classes=3)
+    design = make_design(shape, seed, target=target, pipeline="layers" if change in CLOCKED_CHANGES else "none")
+    if not any(shows for _, shows in mutants(design, {**CHANGES, **CLOCKED_CHANGES}[change])):
+        return  # this graph has no such operation
+    check_change(change, design, tmp_path, limit=1000)
+
+
+# -- the proof in one piece, the flipped bit, the checker --------------------------------------------------------------
+
+
+def test_the_proof_in_one_piece_refuses_hardware_of_another_network(tmp_path: Path) -> None:
+    design, other = make_design(Shape(), 1), make_design(Shape(), 2)
+    netlist = read_back(design.plan, tmp_path)
+    assert "also proven" in prove_whole(netlist, design.original, tmp_path)
+    with pytest.raises(MismatchError, match="the RTL is not the lowered graph"):
+        prove_whole(netlist, other.original, tmp_path)
+
+
+def test_a_large_design_says_that_it_is_not_proven_in_one_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "WHOLE_PROOF_MAX_LUTS", 3)
+    design = make_design(Shape(), 1)
+    assert prove_whole(read_back(design.plan, tmp_path), design.original, tmp_path).startswith("too large for a proof")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_flipped_bit_is_seen_and_refused(target: str, tmp_path: Path) -> None:
+    need_for_target(target)
+    design = design_of(small_graph(True), target=target, pipeline="layers")
+    inputs = random_inputs(design.original, 100)
+    expected = design.original.evaluate(inputs)
+    mutation = flip_one_bit(design.plan, design.scheduled, inputs, expected)
+    assert mutation.visible_samples.size > 0
+    assert mutation.plan.digest() != design.plan.digest()
+    assert not is_proven(design, mutation.plan, tmp_path)
+    finding = check_mutation(design.plan, design.scheduled, inputs, expected, None, tmp_path)
+    assert finding.comparisons == 1
+    assert "caught by the proof" in finding.reason
+
+
+def test_a_proof_that_notices_nothing_fails_the_last_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    design = design_of(small_graph(True), target="verilog", pipeline="layers")
+    inputs = random_inputs(design.original, 100)
+    monkeypatch.setattr(ladder, "prove_rtl", lambda *arguments: (Verdict(True, "equivalent"), 1))
+    with pytest.raises(MismatchError, match="was not noticed by the proof"):
+        check_mutation(design.plan, design.scheduled, inputs, design.original.evaluate(inputs), None, tmp_path)
+
+
+def test_undefined_values_are_refused(tmp_path: Path) -> None:
+    design = design_of(small_graph(True), target="verilog", pipeline="layers")
+    mutant = edit(design.plan, r"(layer_0_d\[0\] = )[^;]*;", r"\g<1>1'bx;")
+    assert not is_proven(design, mutant, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("golden", "revised", "equivalent"),
+    [
+        ([".names a b y", "11 1"], [".names b a y", "11 1"], True),
+        ([".names a b y", "11 1"], [".names a b y", "1- 1"], False),
+        ([".names y"], [".names a y", "1 1"], False),
+        ([".names y"], [".names y"], True),
+        ([".names y", "1"], [".names y"], False),
+    ],
+)
+def test_the_checker_tells_equal_from_different(
+    golden: list[str], revised: list[str], equivalent: bool, tmp_path: Path
+) -> None:
+    left, right = (Circuit(["a", "b"], ["y"], lines) for lines in (golden, revised))
+    assert check_equivalence(left, right, tmp_path).equivalent == equivalent
+
+
+def test_circuits_with_other_ports_are_not_compared(tmp_path: Path) -> None:
+    one = Circuit(["a"], ["y"], [".names a y", "1 1"])
+    with pytest.raises(CompilerError, match="cannot be compared"):
+        check_equivalence(one, replace(one, inputs=["b"]), tmp_path)
+
+
+def test_a_checker_without_a_verdict_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Circuit(["a"], ["y"], [".names a y", "1 1"])
+    monkeypatch.setattr(
+        "difflut_compiler.verify.equivalence.run_abc", lambda commands, folder: "Networks are UNDECIDED"
+    )
+    with pytest.raises(CompilerError, match="ABC reached no verdict"):
+        check_equivalence(one, one, tmp_path)
