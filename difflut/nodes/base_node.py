@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -41,6 +42,9 @@ class LutNode(nn.Module, ABC):
 
     runtime_keys: ClassVar[tuple[str, ...]] = ()
     """Attributes that may be changed on a trained bank without changing its parameters."""
+
+    min_input_dim: ClassVar[int] = 1
+    """Fewest inputs per node for which the family is defined."""
 
     def __init__(
         self,
@@ -82,6 +86,12 @@ class LutNode(nn.Module, ABC):
         Computed in float64 with one predicate whose ties are 1, so that every caller gets the same bits.
         """
 
+    def check_buffers(self) -> None:
+        """Raise ValueError, naming the buffer, if one holds values that no bank of this kind could have.
+
+        Called on what was read from a file; a family with buffers overrides it.
+        """
+
     def forward(self, x: Tensor) -> Tensor:
         """Answer a batch: (batch, num_nodes, input_dim) -> (batch, num_nodes, output_dim).
 
@@ -105,12 +115,22 @@ class LutNode(nn.Module, ABC):
     def extra_repr(self) -> str:
         return f"input_dim={self.input_dim}, output_dim={self.output_dim}, num_nodes={self.num_nodes}"
 
+    def check_positive(self, **numbers: float) -> None:
+        """Raise ValueError, naming the family and the argument, unless all are finite numbers above 0."""
+        for name, value in numbers.items():
+            if type(value) not in (int, float) or not 0 < value < math.inf:
+                raise ValueError(f"{type(self).__name__}: {name} is {value!r}; it must be a number above 0.")
+
     def _check_sizes(self, **sizes: int) -> None:
         for name, value in sizes.items():
             if type(value) is not int:
                 raise TypeError(f"{type(self).__name__}: {name} is {value!r}; it must be an integer.")
             if value < 1:
                 raise ValueError(f"{type(self).__name__}: {name} is {value}; it must be at least 1.")
+        if sizes["input_dim"] < self.min_input_dim:
+            raise ValueError(
+                f"{type(self).__name__}: input_dim is {sizes['input_dim']}; it must be at least {self.min_input_dim}."
+            )
         if sizes["input_dim"] > MAX_INPUT_DIM:
             raise ValueError(
                 f"{type(self).__name__}: input_dim is {sizes['input_dim']}; it must be at most {MAX_INPUT_DIM}."

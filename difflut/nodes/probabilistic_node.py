@@ -41,8 +41,7 @@ class ProbabilisticNode(LutNode):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(input_dim, output_dim, num_nodes, init_fn, init_kwargs, generator=generator)
-        if not temperature > 0:
-            raise ValueError(f"ProbabilisticNode: temperature is {temperature!r}; it must be above 0.")
+        self.check_positive(temperature=temperature)
         self.temperature = temperature
 
     def create_parameters(self, generator: torch.Generator) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from difflut.nodes import DWNNode, LinearLUTNode, LutNode, ProbabilisticNode
+from difflut.nodes import DWNNode, DWNStableNode, HybridNode, LinearLUTNode, LutNode, ProbabilisticNode
 from difflut.registry import REGISTRY
+from difflut.rules import compute_addresses
 
 ALL = REGISTRY.list_nodes()
+SIZES = [(name, n) for name in ALL for n in (1, 2, 3, 4, 5, 6) if n >= REGISTRY.get_node(name).min_input_dim]
 
 
 def enumerate_corners(n: int) -> Tensor:
@@ -27,8 +32,7 @@ def make_bank(name: str, n: int, outputs: int = 2, nodes: int = 3) -> LutNode:
     return bank
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize(("name", "n"), SIZES)
 def test_eval_mode_is_the_truth_table_on_every_corner(name: str, n: int) -> None:
     bank = make_bank(name, n).eval()
     corners = enumerate_corners(n).unsqueeze(1).expand(-1, 3, -1)
@@ -51,33 +55,49 @@ def test_eval_mode_thresholds_any_real_input_at_one_half(name: str) -> None:
             assert answers[sample, node].tolist() == table[node, :, address].float().tolist()
 
 
-def oracle_table(bank: LutNode) -> Tensor:
-    """The tables written out from the parameters, entry by entry in Python floats (which are float64)."""
-    table = torch.zeros(bank.num_nodes, bank.output_dim, 2**bank.input_dim, dtype=torch.bool)
-    for node in range(bank.num_nodes):
-        for output in range(bank.output_dim):
-            for a in range(2**bank.input_dim):
-                table[node, output, a] = oracle_bit(bank, node, output, a)
-    return table
+def dwn_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
+    assert isinstance(bank, DWNNode)
+    return bank.luts[node, output, a].item() >= 0.5
 
 
-def oracle_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
-    if isinstance(bank, DWNNode):
-        return bank.luts[node, output, a].item() >= 0.5
-    if isinstance(bank, ProbabilisticNode):
-        return bank.raw_weights[node, a, output].item() >= 0
-    assert isinstance(bank, LinearLUTNode), "a new node family needs its oracle here"
+def raw_lut_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
+    assert isinstance(bank, DWNStableNode | HybridNode)
+    return bank.raw_luts[node, output, a].item() >= 0
+
+
+def linear_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
+    assert isinstance(bank, LinearLUTNode)
     weights = [bank.weights[node, j, output].item() for j in range(bank.input_dim) if a >> j & 1]
     return bank.bias[node, output].item() + sum(weights) >= 0
+
+
+def probabilistic_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
+    assert isinstance(bank, ProbabilisticNode)
+    return bank.raw_weights[node, a, output].item() >= 0
+
+
+ORACLES: dict[str, Callable[[LutNode, int, int, int], bool]] = {
+    "dwn": dwn_bit,
+    "dwn_stable": raw_lut_bit,
+    "hybrid": raw_lut_bit,
+    "linear_lut": linear_bit,
+    "probabilistic": probabilistic_bit,
+}
+"""The table bit at address `a`, from the parameters, in Python floats (which are float64). Every family needs one."""
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_table_follows_from_the_parameters(name: str) -> None:
     bank = make_bank(name, 4, outputs=3)
-    assert torch.equal(bank.truth_table(), oracle_table(bank))
+    table = bank.truth_table()
+    for node, output, a in itertools.product(range(3), range(3), range(16)):
+        assert table[node, output, a].item() == ORACLES[name](bank, node, output, a)
 
 
-@pytest.mark.parametrize(("name", "tie"), [("dwn", 0.5), ("probabilistic", 0.0), ("linear_lut", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "tie"),
+    [("dwn", 0.5), ("dwn_stable", 0.0), ("hybrid", 0.0), ("linear_lut", 0.0), ("probabilistic", 0.0)],
+)
 def test_a_tie_is_one(name: str, tie: float) -> None:
     bank = REGISTRY.get_node(name)(input_dim=2, init_fn=nn.init.constant_, init_kwargs={"val": tie})
     assert bank.truth_table().all()
@@ -186,3 +206,41 @@ def test_temperature_sharpens_training_but_not_the_table() -> None:
     assert (cold(corners) - table).abs().max() < (warm(corners) - table).abs().max()
     with pytest.raises(ValueError, match="temperature"):
         ProbabilisticNode(temperature=0.0)
+
+
+def test_dwn_stable_scales_gradients_and_nothing_else() -> None:
+    plain, scaled = DWNStableNode(input_dim=3, gradient_scale=1.0), DWNStableNode(input_dim=3)
+    gradients = []
+    for bank in (plain, scaled):
+        x = torch.rand(20, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        answers = bank(x)
+        assert torch.equal(answers, torch.sigmoid(bank.raw_luts)[0, 0, compute_addresses(x.t()[None])[0]][:, None])
+        gradients.append(torch.autograd.grad(answers.square().sum(), (bank.raw_luts, x)))
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(1.25 * one, other)
+    with pytest.raises(ValueError, match="gradient_scale"):
+        DWNStableNode(gradient_scale=0.0)
+    with pytest.raises(TypeError, match="learn_gradient_scale"):
+        DWNStableNode(learn_gradient_scale="yes")  # type: ignore[arg-type]
+
+
+def test_dwn_stable_can_learn_its_gradient_scale() -> None:
+    bank = DWNStableNode(input_dim=3, num_nodes=2, gradient_scale=2.0, learn_gradient_scale=True)
+    scale = bank.gradient_scale
+    assert isinstance(scale, nn.Parameter)
+    assert scale.tolist() == [2.0, 2.0]
+    x = torch.rand(20, 2, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    answers = bank(x)
+    gradient, gradient_x = torch.autograd.grad(answers.sum(), (scale, x), create_graph=True)
+    assert torch.allclose(gradient, answers.sum((0, 2)))  # the scale is a factor of the table entries
+    (second,) = torch.autograd.grad(gradient_x.square().sum(), scale)  # and of the input gradients
+    assert torch.allclose(second, 2 * gradient_x.detach().square().sum((0, 2)) / 2.0)
+
+
+def test_hybrid_inputs_get_the_finite_difference_at_corners() -> None:
+    bank = HybridNode(input_dim=3)
+    x = enumerate_corners(3).requires_grad_()
+    (gradient,) = torch.autograd.grad(bank(x).sum(), x)
+    entries = torch.sigmoid(bank.raw_luts)[0, 0]
+    for a, j in itertools.product(range(8), range(3)):
+        assert gradient[a, j].item() == pytest.approx((entries[a | 1 << j] - entries[a & ~(1 << j)]).item(), abs=1e-6)

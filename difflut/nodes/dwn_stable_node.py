@@ -1,0 +1,66 @@
+"""Tables of probabilities, read at hard addresses, with a slowly decaying finite difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from difflut.nodes.base_node import LutNode
+from difflut.registry import register_node
+from difflut.rules.hard_lookup import hard_lookup_harmonic
+from difflut.rules.straight_through import straight_through
+
+
+@register_node("dwn_stable")
+class DWNStableNode(LutNode):
+    """Bank of DWN nodes whose entries are probabilities, sigmoid(raw_luts), and whose far entries weigh 1 / (H + 1).
+
+    A variant of Bacellar et al., Differentiable Weightless Neural Networks (ICML 2024). Parameter ``raw_luts``
+    (num_nodes, output_dim, 2**input_dim), start values 0.1 * normal. Training reads the probability at the thresholded
+    inputs; all gradients are those of ``gradient_scale`` times `hard_lookup_harmonic`. Table: raw entry >= 0.
+
+    Parameters
+    ----------
+    gradient_scale : factor of all gradients, positive.
+    learn_gradient_scale : if true, ``gradient_scale`` is a parameter (num_nodes,) that starts at the given value and
+        learns as the factor that it is in the gradients' formula.
+    All others as in `LutNode`.
+    """
+
+    raw_luts: nn.Parameter
+
+    def __init__(
+        self,
+        input_dim: int = 6,
+        output_dim: int = 1,
+        num_nodes: int = 1,
+        init_fn: Callable[..., Any] | None = None,
+        init_kwargs: dict[str, Any] | None = None,
+        *,
+        gradient_scale: float = 1.25,
+        learn_gradient_scale: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(input_dim, output_dim, num_nodes, init_fn, init_kwargs, generator=generator)
+        self.check_positive(gradient_scale=gradient_scale)
+        if type(learn_gradient_scale) is not bool:
+            raise TypeError("DWNStableNode: learn_gradient_scale must be true or false.")
+        self.gradient_scale: float | nn.Parameter = gradient_scale
+        if learn_gradient_scale:
+            self.gradient_scale = nn.Parameter(torch.full((num_nodes,), float(gradient_scale)))
+
+    def create_parameters(self, generator: torch.Generator) -> None:
+        shape = (self.num_nodes, self.output_dim, 2**self.input_dim)
+        self.raw_luts = nn.Parameter(0.1 * torch.randn(shape, generator=generator))
+
+    def train_pins(self, pins: Tensor) -> Tensor:
+        entries = hard_lookup_harmonic(torch.sigmoid(self.raw_luts), pins)
+        scale = self.gradient_scale
+        scaled = scale.view(-1, 1, 1) * entries if isinstance(scale, Tensor) else scale * entries
+        return straight_through(entries.detach(), scaled)
+
+    def truth_table(self) -> Tensor:
+        return self.raw_luts.detach().to(torch.float64) >= 0

@@ -1,0 +1,32 @@
+"""Hard answers, expected gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from difflut.nodes.base_node import LutNode
+from difflut.registry import register_node
+from difflut.rules.hard_lookup import hard_lookup_expected
+
+
+@register_node("hybrid")
+class HybridNode(LutNode):
+    """Bank of nodes that answer as DWN nodes and learn as probabilistic ones.
+
+    Parameter ``raw_luts`` (num_nodes, output_dim, 2**input_dim), start values 0.1 * normal. Training reads the
+    probability sigmoid(raw_luts) at the thresholded inputs; all gradients are those of the probabilities' multilinear
+    extension at the real-valued inputs, so that at the corners inputs get the finite difference. Table: raw entry >= 0.
+    """
+
+    raw_luts: nn.Parameter
+
+    def create_parameters(self, generator: torch.Generator) -> None:
+        shape = (self.num_nodes, self.output_dim, 2**self.input_dim)
+        self.raw_luts = nn.Parameter(0.1 * torch.randn(shape, generator=generator))
+
+    def train_pins(self, pins: Tensor) -> Tensor:
+        return hard_lookup_expected(torch.sigmoid(self.raw_luts), pins)
+
+    def truth_table(self) -> Tensor:
+        return self.raw_luts.detach().to(torch.float64) >= 0
