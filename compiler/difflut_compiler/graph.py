@@ -66,11 +66,15 @@ class GraphSize:
 
 
 class LutGraph:
-    """A network of LUTs, comparators, sums and an argmax, over a ``networkx.DiGraph``."""
+    """A network of LUTs, comparators, sums and an argmax.
+
+    ``nodes`` says what every net is; ``dag``, a ``networkx.DiGraph``, indexes who reads whom.
+    """
 
     def __init__(self, name: str, layers: Iterable[str]) -> None:
         self.name = name
         self.layers = tuple(layers)
+        self.nodes: dict[int, Node] = {}
         self.dag: nx.DiGraph[int] = nx.DiGraph()
         self._next_id = 0
 
@@ -97,6 +101,8 @@ class LutGraph:
             if readers:
                 raise GraphError(f"{self.describe(net)} cannot be removed: {self.describe(readers[0])} reads it")
         self.dag.remove_nodes_from(doomed)
+        for net in doomed:
+            del self.nodes[net]
 
     def redirect(self, replaced: Mapping[int, int]) -> None:
         """Let every reader of a replaced net read its replacement instead, and remove the replaced nets."""
@@ -112,12 +118,14 @@ class LutGraph:
             node = Node(op, operands, op.width(seen), origin)
         except ValueError as error:
             raise GraphError(f"{op.kind} at {origin}: {error}") from None
-        self.dag.add_node(net, node=node)
+        self.nodes[net] = node
+        self.dag.add_node(net)
         self.dag.add_edges_from((operand, net) for operand in operands)
 
     def copy(self) -> LutGraph:
         """An independent copy; nodes are immutable and shared."""
         other = LutGraph(self.name, self.layers)
+        other.nodes = dict(self.nodes)
         other.dag = self.dag.copy()
         other._next_id = self._next_id
         return other
@@ -125,17 +133,20 @@ class LutGraph:
     # -- looking -------------------------------------------------------------------------------------------------
 
     def node(self, net: int) -> Node:
-        node: Node = self.dag.nodes[net]["node"]
-        return node
+        return self.nodes[net]
 
     def operand(self, net: int) -> Operand:
-        if net not in self.dag:
+        if net not in self.nodes:
             raise GraphError(f"net {net} is read but not in the graph")
         node = self.node(net)
         return Operand(node.op, node.width)
 
     def operands(self, net: int) -> list[Operand]:
-        return [self.operand(operand) for operand in self.node(net).operands]
+        nodes = self.nodes
+        try:
+            return [Operand(nodes[operand].op, nodes[operand].width) for operand in nodes[net].operands]
+        except KeyError as missing:
+            raise GraphError(f"{self.describe(net)} reads net {missing}, which is not in the graph") from None
 
     def describe(self, net: int) -> str:
         node = self.node(net)
@@ -143,16 +154,16 @@ class LutGraph:
 
     def snapshot(self) -> dict[int, Node]:
         """Every net's node as it is now; cheap, since nodes are immutable."""
-        return {net: data["node"] for net, data in self.dag.nodes.items()}
+        return dict(self.nodes)
 
     def __len__(self) -> int:
-        return len(self.dag)
+        return len(self.nodes)
 
     def __contains__(self, net: int) -> bool:
-        return net in self.dag
+        return net in self.nodes
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.dag)
+        return iter(self.nodes)
 
     def order(self) -> list[int]:
         """All nets, operands before readers, in an order that depends only on the graph."""
@@ -257,7 +268,7 @@ class LutGraph:
                 raise GraphError(f"not a {FORMAT_NAME} file of version {FORMAT_VERSION}")
             graph = cls(data["name"], data["layers"])
             for net, kind, values, operands, origin in data["nodes"]:
-                if net in graph.dag:
+                if net in graph.nodes:
                     raise GraphError(f"net {net} is defined twice")
                 op, place = OP_BY_KIND[kind](*values), Origin(*origin)
                 _require_types(op, place)

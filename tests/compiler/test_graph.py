@@ -160,7 +160,7 @@ def test_inputs_that_the_port_cannot_carry_are_refused(inputs: np.ndarray, messa
 
 def place(graph: LutGraph, net: int, **changes: Any) -> None:
     """Put a node into the graph that its own methods would refuse."""
-    graph.dag.nodes[net]["node"] = graph.node(net)._replace(**changes)
+    graph.nodes[net] = graph.node(net)._replace(**changes)
 
 
 def make_loop(graph: LutGraph) -> None:

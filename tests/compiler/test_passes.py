@@ -277,7 +277,7 @@ def rename_output(graph: LutGraph) -> None:
 
 
 def break_width(graph: LutGraph) -> None:
-    graph.dag.nodes[2]["node"] = graph.node(2)._replace(width=5)
+    graph.nodes[2] = graph.node(2)._replace(width=5)
 
 
 ALL_ROWS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
