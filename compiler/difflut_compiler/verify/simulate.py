@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -166,10 +165,14 @@ def _read_outcome(folder: Path, expected_comparisons: int) -> dict[str, Any]:
 
 
 def choose_simulator(language: str, preferred: str | None) -> str | None:
-    """The simulator to use: the preferred one, else the first installed one, else None."""
+    """The simulator to use: the preferred one, else the first installed one, else None.
+
+    Raises :class:`ToolMissingError` if the preferred one, or cocotb to run it with, is missing.
+    """
     if preferred is not None:
         if preferred not in SIMULATORS[language]:
             raise CompilerError(f"{preferred} does not simulate {language}; choose {' or '.join(SIMULATORS[language])}")
         require_tool(preferred)
+        require_tool("cocotb")
         return preferred
-    return next((name for name in SIMULATORS[language] if find_tool(name) and shutil.which("make")), None)
+    return next((name for name in SIMULATORS[language] if find_tool(name) and find_tool("cocotb")), None)
