@@ -1,0 +1,118 @@
+"""The output folder: all of a result or nothing of it, and never over somebody else's files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from difflut_compiler.errors import CompilerError
+from difflut_compiler.output import CERTIFICATE, check_output_folder, write_output
+
+RTL = {"net.v": "module net;\n", "net_a.v": "module a;\n"}
+DOCUMENTS = {"report.json": "{}\n", CERTIFICATE: "{}\n"}
+
+
+def snapshot(folder: Path) -> dict[str, str | None]:
+    """All that is in a folder: files with their text, folders."""
+    return {
+        str(path.relative_to(folder)): path.read_text() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+WRITTEN = {"certificate.json": "{}\n", "report.json": "{}\n", "rtl": None, **{f"rtl/{name}": RTL[name] for name in RTL}}
+
+
+def test_a_result_is_exactly_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    check_output_folder(folder)
+    write_output(folder, RTL, DOCUMENTS)
+    assert snapshot(folder) == WRITTEN
+
+
+def test_a_new_result_replaces_the_old_one_and_its_hardware(tmp_path: Path) -> None:
+    write_output(tmp_path, {"old.v": "old\n"}, {**DOCUMENTS, "report.json": "old\n"})
+    check_output_folder(tmp_path)
+    write_output(tmp_path, RTL, DOCUMENTS)
+    assert snapshot(tmp_path) == WRITTEN
+
+
+def test_a_failed_compile_leaves_no_hardware_behind(tmp_path: Path) -> None:
+    write_output(tmp_path, RTL, DOCUMENTS)
+    write_output(tmp_path, {}, DOCUMENTS)
+    assert snapshot(tmp_path) == {name: text for name, text in WRITTEN.items() if not name.startswith("rtl")}
+
+
+def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
+    check_output_folder(tmp_path)
+
+
+def test_somebody_elses_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("important")
+    with pytest.raises(CompilerError, match="holds files that are no earlier result; choose another folder"):
+        check_output_folder(tmp_path)
+    assert snapshot(tmp_path) == {"thesis.tex": "important"}
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(CompilerError, match="is a file; choose another name"):
+        check_output_folder(tmp_path / "out")
+
+
+def test_a_folder_inside_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CompilerError, match="cannot be written: Not a directory"):
+        check_output_folder(tmp_path / "file" / "out")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **settings: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(CompilerError, match="cannot be written: Permission denied"):
+        check_output_folder(tmp_path / "out")
+    assert snapshot(tmp_path) == {}
+
+
+@pytest.mark.parametrize("fails_at", range(4))
+def test_an_interrupted_write_shows_no_certificate_and_no_scratch_files(
+    fails_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_output(tmp_path, {"old.v": "old\n"}, DOCUMENTS)
+    write_text = Path.write_text
+    calls = 0
+
+    def failing(self: Path, *arguments: Any, **settings: Any) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == fails_at + 1:
+            raise OSError(28, "No space left on device")
+        return write_text(self, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "write_text", failing)
+    with pytest.raises(OSError, match="No space left"):
+        write_output(tmp_path, RTL, DOCUMENTS)
+    left = snapshot(tmp_path)
+    assert CERTIFICATE not in left
+    assert not [name for name in left if name.startswith(".")]
+    hardware = {name for name in left if name.startswith("rtl/")}
+    assert hardware in ({"rtl/old.v"}, {f"rtl/{name}" for name in RTL})
+
+
+def test_the_certificate_is_the_last_thing_to_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    replace = os.replace
+
+    def noting(source: Path, target: Path) -> None:
+        order.append(target.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", noting)
+    write_output(tmp_path, RTL, DOCUMENTS)
+    assert order == ["rtl", "report.json", CERTIFICATE]
