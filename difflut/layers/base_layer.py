@@ -16,7 +16,7 @@ class BaseLUTLayer(nn.Module, ABC):
     """`output_size` nodes of one family, each with `n` pins wired to the layer's inputs.
 
     A subclass says how pins are chosen: `create_wiring` and `mapping`, and `select_pins` if the choice is trained.
-    Every int64 buffer of a layer holds input indices.
+    Every int64 buffer of the layer itself holds input indices.
 
     Parameters
     ----------

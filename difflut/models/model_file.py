@@ -146,6 +146,10 @@ def _check_values(model: SimpleFeedForward) -> None:
     if (thresholds[:, 1:] < thresholds[:, :-1]).any():
         raise CheckpointError("encoder.thresholds is not ascending.")
     for index, layer in enumerate(model.lut_layers()):
-        for name, buffer in layer.named_buffers():
+        for name, buffer in layer.named_buffers(recurse=False):
             if buffer.dtype == torch.int64 and not ((buffer >= 0) & (buffer < layer.input_size)).all():
                 raise CheckpointError(f"layers.{index}.{name} points outside the {layer.input_size} inputs.")
+        try:
+            layer.nodes.check_buffers()
+        except ValueError as error:
+            raise CheckpointError(f"layers.{index}.nodes.{error}.") from error

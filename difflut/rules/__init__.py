@@ -10,6 +10,7 @@ from difflut.rules.multilinear import multilinear
 from difflut.rules.pointwise import pointwise_logit
 from difflut.rules.routing import route_hard
 from difflut.rules.straight_through import straight_through
+from difflut.rules.trigonometric import plane_waves
 from difflut.rules.walsh import walsh_transform
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "hard_lookup_expected",
     "hard_lookup_harmonic",
     "multilinear",
+    "plane_waves",
     "pointwise_logit",
     "read_table",
     "route_hard",

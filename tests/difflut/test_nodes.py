@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from difflut.nodes import DWNNode, DWNStableNode, HybridNode, LinearLUTNode, LutNode, ProbabilisticNode
+from difflut.nodes import (
+    DiffLogicNode,
+    DWNNode,
+    DWNStableNode,
+    FourierNode,
+    HybridNode,
+    LinearLUTNode,
+    LutNode,
+    PolyLUTNode,
+    ProbabilisticNode,
+    WARPNode,
+)
 from difflut.registry import REGISTRY
 from difflut.rules import compute_addresses
 
@@ -76,12 +88,49 @@ def probabilistic_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
     return bank.raw_weights[node, a, output].item() >= 0
 
 
+def poly_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
+    assert isinstance(bank, PolyLUTNode)
+    terms = zip(bank.monomial_combinations, bank.weights[node, :, output].tolist(), strict=True)
+    z: float = sum(w for powers, w in terms if all(a >> j & 1 for j, power in enumerate(powers) if power))
+    return z >= 0
+
+
+def warp_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
+    assert isinstance(bank, WARPNode)
+    coefficients = bank.coefficients[node, :, output].tolist()
+    z: float = sum(c * (-1) ** (s & ~a).bit_count() for s, c in enumerate(coefficients))
+    return z >= 0
+
+
+def fourier_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
+    assert isinstance(bank, FourierNode)
+    amplitudes = bank.amplitudes[node, :, output].tolist()
+    z = bank.bias[node, output].item()
+    for k, amplitude in enumerate(amplitudes):
+        turns = sum(f * (a >> j & 1) for j, f in enumerate(bank.frequencies[node, k].tolist()))
+        wave = math.cos(2 * math.pi * turns + bank.phases[node, k, output].item())
+        z += bank.max_amplitude * amplitude / (sum(map(abs, amplitudes)) + 1e-8) * wave
+    return z >= 0.5
+
+
+def difflogic_bit(bank: LutNode, node: int, output: int, a: int) -> bool:
+    assert isinstance(bank, DiffLogicNode)
+    first, second = bank.indices[node, output].tolist()
+    column = 2 * (a >> first & 1) + (a >> second & 1)
+    weights = [math.exp(w) for w in bank.weights[node, output].tolist()]
+    return sum(w for gate, w in enumerate(weights) if gate >> column & 1) >= sum(weights) / 2
+
+
 ORACLES: dict[str, Callable[[LutNode, int, int, int], bool]] = {
+    "difflogic": difflogic_bit,
     "dwn": dwn_bit,
     "dwn_stable": raw_lut_bit,
+    "fourier": fourier_bit,
     "hybrid": raw_lut_bit,
     "linear_lut": linear_bit,
+    "polylut": poly_bit,
     "probabilistic": probabilistic_bit,
+    "warp": warp_bit,
 }
 """The table bit at address `a`, from the parameters, in Python floats (which are float64). Every family needs one."""
 
@@ -96,13 +145,30 @@ def test_table_follows_from_the_parameters(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "tie"),
-    [("dwn", 0.5), ("dwn_stable", 0.0), ("hybrid", 0.0), ("linear_lut", 0.0), ("probabilistic", 0.0)],
+    [
+        ("dwn", 0.5),
+        ("dwn_stable", 0.0),
+        ("hybrid", 0.0),
+        ("linear_lut", 0.0),
+        ("polylut", 0.0),
+        ("probabilistic", 0.0),
+    ],
 )
 def test_a_tie_is_one(name: str, tie: float) -> None:
     bank = REGISTRY.get_node(name)(input_dim=2, init_fn=nn.init.constant_, init_kwargs={"val": tie})
     assert bank.truth_table().all()
     just_below = REGISTRY.get_node(name)(input_dim=2, init_fn=nn.init.constant_, init_kwargs={"val": tie - 1e-7})
     assert not just_below.truth_table().any()
+
+
+def test_a_tie_of_transformed_parameters_is_one() -> None:
+    assert WARPNode(input_dim=2, init_fn=nn.init.zeros_).truth_table().all()
+    assert DiffLogicNode(input_dim=2, init_fn=nn.init.ones_).truth_table().all()
+    fourier = FourierNode(input_dim=2)
+    fourier.amplitudes.data.zero_()
+    assert fourier.truth_table().all()
+    fourier.bias.data.fill_(0.5 - 1e-7)
+    assert not fourier.truth_table().any()
 
 
 @pytest.mark.parametrize("name", ALL)

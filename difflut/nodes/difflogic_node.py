@@ -1,0 +1,57 @@
+"""Differentiable logic gates."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from difflut.nodes.base_node import LutNode
+from difflut.registry import register_node
+from difflut.rules.multilinear import multilinear
+
+
+@register_node("difflogic")
+class DiffLogicNode(LutNode):
+    """Bank of mixtures of the 16 gates of two inputs (Petersen et al., Deep Differentiable Logic Gate Networks, 2022).
+
+    Every output reads two distinct inputs of its node, drawn at random: buffer ``indices``
+    (num_nodes, output_dim, 2). Gate i answers bit ``2 * a + b`` of i for the inputs a, b: 8 is AND, 14 OR, 12 is a,
+    10 is b. Parameter ``weights`` (num_nodes, output_dim, 16), start values standard normal. Training answers the
+    expectation over gates drawn with probabilities softmax(weights) and inputs that are 1 with probability x.
+    Table: expectation at the corner >= 0.5, which is a gate again; the paper takes the likeliest gate instead, which
+    can disagree with the expectation.
+    """
+
+    min_input_dim: ClassVar[int] = 2
+    indices: Tensor
+    weights: nn.Parameter
+
+    def create_parameters(self, generator: torch.Generator) -> None:
+        order = torch.rand(self.num_nodes, self.output_dim, self.input_dim, generator=generator)
+        self.register_buffer("indices", order.topk(2).indices)
+        self.weights = nn.Parameter(torch.randn(self.num_nodes, self.output_dim, 16, generator=generator))
+
+    def train_pins(self, pins: Tensor) -> Tensor:
+        batch = pins.shape[2]
+        pairs = pins.gather(1, self.indices.flatten(1).unsqueeze(2).expand(-1, -1, batch))
+        pairs = pairs.view(-1, 2, batch).flip(1)  # in a four-entry table, b is address bit 0 and a is bit 1
+        entries = _mix_gates(self.weights).view(-1, 1, 4)
+        return multilinear(entries, pairs).view(self.num_nodes, self.output_dim, batch)
+
+    def truth_table(self) -> Tensor:
+        gates = _mix_gates(self.weights.detach().to(torch.float64)) >= 0.5
+        corners = torch.arange(2**self.input_dim, device=gates.device)
+        a, b = (corners >> self.indices[:, :, pin].unsqueeze(2) & 1 for pin in (0, 1))
+        return gates.gather(2, 2 * a + b)
+
+    def check_buffers(self) -> None:
+        if not ((self.indices >= 0) & (self.indices < self.input_dim)).all():
+            raise ValueError(f"indices points outside the {self.input_dim} inputs of a node")
+
+
+def _mix_gates(weights: Tensor) -> Tensor:
+    """Return (..., 4): the expected entries of a gate drawn with probabilities softmax(weights) (..., 16)."""
+    gates = torch.arange(16, device=weights.device).unsqueeze(1) >> torch.arange(4, device=weights.device) & 1
+    return (torch.softmax(weights, dim=-1).unsqueeze(-1) * gates).sum(-2)

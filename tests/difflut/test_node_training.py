@@ -1,0 +1,163 @@
+"""What smooth node families answer in training, against their formulas written out, and their derivatives."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from difflut.nodes import DiffLogicNode, FourierNode, LutNode, PolyLUTNode, WARPNode
+from difflut.registry import REGISTRY
+
+
+def sigmoid(z: float) -> float:
+    return 1 / (1 + math.exp(-z))
+
+
+def poly_answer(bank: LutNode, node: int, output: int, x: list[float]) -> float:
+    assert isinstance(bank, PolyLUTNode)
+    terms = zip(bank.monomial_combinations, bank.weights[node, :, output].tolist(), strict=True)
+    return sigmoid(sum(w * math.prod(v**power for v, power in zip(x, powers, strict=True)) for powers, w in terms))
+
+
+def warp_answer(bank: LutNode, node: int, output: int, x: list[float]) -> float:
+    assert isinstance(bank, WARPNode)
+    z = 0.0
+    for s, coefficient in enumerate(bank.coefficients[node, :, output].tolist()):
+        z += coefficient * math.prod(2 * v - 1 for j, v in enumerate(x) if s >> j & 1)
+    return sigmoid(z / bank.temperature)
+
+
+def fourier_answer(bank: LutNode, node: int, output: int, x: list[float]) -> float:
+    assert isinstance(bank, FourierNode)
+    amplitudes = bank.amplitudes[node, :, output].tolist()
+    y = bank.bias[node, output].item()
+    for k, amplitude in enumerate(amplitudes):
+        turns = sum(f * v for f, v in zip(bank.frequencies[node, k].tolist(), x, strict=True))
+        wave = math.cos(2 * math.pi * turns + bank.phases[node, k, output].item())
+        y += bank.max_amplitude * amplitude / (sum(map(abs, amplitudes)) + 1e-8) * wave
+    return min(max(y, 0.0), 1.0)
+
+
+def difflogic_answer(bank: LutNode, node: int, output: int, x: list[float]) -> float:
+    assert isinstance(bank, DiffLogicNode)
+    a, b = (x[index] for index in bank.indices[node, output].tolist())
+    weights = [math.exp(w) for w in bank.weights[node, output].tolist()]
+    corners = [(1 - a) * (1 - b), (1 - a) * b, a * (1 - b), a * b]
+    y = 0.0
+    for gate, weight in enumerate(weights):
+        y += weight / sum(weights) * sum(corner for column, corner in enumerate(corners) if gate >> column & 1)
+    return y
+
+
+ANSWERS: list[tuple[type[LutNode], dict[str, object], Callable[[LutNode, int, int, list[float]], float]]] = [
+    (PolyLUTNode, {}, poly_answer),
+    (PolyLUTNode, {"degree": 1}, poly_answer),
+    (PolyLUTNode, {"degree": 5}, poly_answer),
+    (WARPNode, {"temperature": 0.3}, warp_answer),
+    (FourierNode, {}, fourier_answer),
+    (FourierNode, {"max_amplitude": 3.0}, fourier_answer),
+    (DiffLogicNode, {}, difflogic_answer),
+]
+
+
+def draw_pins(nodes: int, n: int, batch: int) -> Tensor:
+    """Inputs in and around [0, 1], float64."""
+    pins = torch.rand(nodes, n, batch, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    return 1.4 * pins - 0.2
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+@pytest.mark.parametrize(("family", "arguments", "answer"), ANSWERS)
+def test_training_answers_are_those_of_the_formula(
+    n: int,
+    family: type[LutNode],
+    arguments: dict[str, object],
+    answer: Callable[[LutNode, int, int, list[float]], float],
+) -> None:
+    bank = family(n, 2, 3, **arguments).double()  # type: ignore[arg-type]
+    pins = draw_pins(3, n, 4)
+    values = bank.train_pins(pins)
+    assert values.shape == (3, 2, 4)
+    for node, output, sample in itertools.product(range(3), range(2), range(4)):
+        expected = answer(bank, node, output, pins[node, :, sample].tolist())
+        assert values[node, output, sample].item() == pytest.approx(expected, abs=1e-6)
+
+
+SMOOTH = ["difflogic", "fourier", "linear_lut", "polylut", "probabilistic", "warp"]
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_first_and_second_derivatives(name: str) -> None:
+    bank = REGISTRY.get_node(name)(2, 2, 2).double()
+    names = [name for name, _ in bank.named_parameters()]
+    values = [parameter.detach().clone().requires_grad_() for parameter in bank.parameters()]
+    x = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64).requires_grad_()
+
+    def answer(x: Tensor, *values: Tensor) -> Tensor:
+        result: Tensor = functional_call(bank, dict(zip(names, values, strict=True)), (x,))
+        return result
+
+    assert torch.autograd.gradcheck(answer, (x, *values))
+    assert torch.autograd.gradgradcheck(answer, (x, *values), fast_mode=True)
+
+
+def test_monomials_are_all_of_the_degree_and_below_ordered_by_it() -> None:
+    bank = PolyLUTNode(4, degree=3)
+    powers = bank.monomial_combinations
+    assert bank.num_monomials == len(powers) == len(set(powers)) == 35
+    assert powers[0] == (0, 0, 0, 0)
+    assert [sum(row) for row in powers] == sorted(sum(row) for row in powers)
+    assert set(powers) == {row for row in itertools.product(range(4), repeat=4) if sum(row) <= 3}
+
+
+@pytest.mark.parametrize("degree", [0, -1, 2.0, "3"])
+def test_the_degree_is_a_positive_integer(degree: int) -> None:
+    with pytest.raises(ValueError, match="PolyLUTNode: degree is"):
+        PolyLUTNode(4, degree=degree)
+
+
+def test_too_many_monomials_are_refused() -> None:
+    with pytest.raises(ValueError, match="degree 9 of 16 inputs needs too many weights"):
+        PolyLUTNode(16, degree=9)
+
+
+@pytest.mark.parametrize(("n", "everything", "count"), [(3, False, 8), (6, False, 32), (6, True, 64), (9, False, 32)])
+def test_frequencies_are_distinct_and_miss_no_input(n: int, everything: bool, count: int) -> None:
+    bank = FourierNode(n, num_nodes=5, use_all_frequencies=everything)
+    assert bank.frequencies.shape == (5, count, n)
+    for node in bank.frequencies.tolist():
+        rows = {tuple(row) for row in node}
+        assert len(rows) == count
+        assert {value for row in rows for value in row} == {0.0, 0.5}
+        assert all(tuple(0.5 * (i == j) for i in range(n)) in rows for j in range(n))
+    if count < 2**n:
+        assert not torch.equal(bank.frequencies[0], bank.frequencies[1])
+
+
+def test_fourier_options_are_checked() -> None:
+    with pytest.raises(TypeError, match="use_all_frequencies"):
+        FourierNode(use_all_frequencies=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_amplitude"):
+        FourierNode(max_amplitude=0.0)
+
+
+def test_outputs_of_logic_gates_read_two_different_inputs_each() -> None:
+    indices = DiffLogicNode(5, output_dim=40, num_nodes=20).indices
+    assert indices.shape == (20, 40, 2)
+    assert (indices[:, :, 0] != indices[:, :, 1]).all()
+    assert torch.bincount(indices.flatten(), minlength=5).min() > 250  # 320 on average
+    with pytest.raises(ValueError, match="input_dim is 1; it must be at least 2"):
+        DiffLogicNode(1)
+
+
+@pytest.mark.parametrize("name", ["difflogic", "fourier", "polylut", "warp"])
+def test_sixteen_inputs(name: str) -> None:
+    bank = REGISTRY.get_node(name)(16, num_nodes=2)
+    x = torch.rand(3, 2, 16, generator=torch.Generator().manual_seed(5)).round()
+    assert torch.equal(bank(x) >= 0.5, bank.eval()(x) >= 0.5)
