@@ -7,6 +7,7 @@ from difflut.nodes.dwn_stable_node import DWNStableNode
 from difflut.nodes.fourier_node import FourierNode
 from difflut.nodes.hybrid_node import HybridNode
 from difflut.nodes.linear_lut_node import LinearLUTNode
+from difflut.nodes.neurallut_node import NeuralLUTNode
 from difflut.nodes.polylut_node import PolyLUTNode
 from difflut.nodes.probabilistic_node import ProbabilisticNode
 from difflut.nodes.warp_node import WARPNode
@@ -19,6 +20,7 @@ __all__ = [
     "HybridNode",
     "LinearLUTNode",
     "LutNode",
+    "NeuralLUTNode",
     "PolyLUTNode",
     "ProbabilisticNode",
     "WARPNode",

@@ -7,13 +7,14 @@ All rules are batch-last: pins are (num_nodes, n, batch), outputs (num_nodes, ou
 from difflut.rules.addressing import compute_addresses, read_table
 from difflut.rules.hard_lookup import hard_lookup, hard_lookup_expected, hard_lookup_harmonic
 from difflut.rules.multilinear import multilinear
-from difflut.rules.pointwise import pointwise_logit
+from difflut.rules.pointwise import affine, pointwise_logit
 from difflut.rules.routing import route_hard
 from difflut.rules.straight_through import straight_through
 from difflut.rules.trigonometric import plane_waves
 from difflut.rules.walsh import walsh_transform
 
 __all__ = [
+    "affine",
     "compute_addresses",
     "hard_lookup",
     "hard_lookup_expected",

@@ -19,4 +19,9 @@ def pointwise_logit(weights: Tensor, bias: Tensor, pins: Tensor) -> Tensor:
     -------
     (num_nodes, outputs, batch)
     """
-    return torch.sigmoid(torch.bmm(weights.transpose(1, 2), pins) + bias.unsqueeze(2))
+    return torch.sigmoid(affine(weights, bias, pins))
+
+
+def affine(weights: Tensor, bias: Tensor, pins: Tensor) -> Tensor:
+    """Return weights^T pins + bias per node, of shapes as in `pointwise_logit`."""
+    return torch.bmm(weights.transpose(1, 2), pins) + bias.unsqueeze(2)

@@ -93,6 +93,7 @@ NAN = float("nan")
     [
         ("difflogic", "indices", 4, "indices points outside the 4 inputs"),
         ("difflogic", "indices", -1, "indices points outside the 4 inputs"),
+        ("neurallut", "tau", 0.0, r"tau is 0\.0, not above 0"),
         ("fourier", "frequencies", 0.3, r"frequencies holds values other than 0 and 0\.5"),
     ],
 )
@@ -100,7 +101,7 @@ def test_impossible_buffers_of_nodes_are_named(
     make_model: ModelMaker, tmp_path: Path, node_type: str, buffer: str, value: float, message: str
 ) -> None:
     model = make_model(node_type=node_type)
-    model.lut_layers()[1].nodes.get_buffer(buffer)[3] = value
+    model.lut_layers()[1].nodes.get_buffer(buffer).fill_(value)
     save_model(model, tmp_path / "bad.pth")
     with pytest.raises(CheckpointError, match=rf"bad\.pth: layers\.1\.nodes\.{message}"):
         load_model(tmp_path / "bad.pth")

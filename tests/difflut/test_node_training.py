@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from difflut.nodes import DiffLogicNode, FourierNode, LutNode, PolyLUTNode, WARPNode
+from difflut.nodes import DiffLogicNode, FourierNode, LutNode, NeuralLUTNode, PolyLUTNode, WARPNode
 from difflut.registry import REGISTRY
 
 
@@ -55,6 +56,35 @@ def difflogic_answer(bank: LutNode, node: int, output: int, x: list[float]) -> f
     return y
 
 
+ACTIVATIONS: dict[str, Callable[[float], float]] = {
+    "relu": lambda z: max(z, 0.0),
+    "sigmoid": sigmoid,
+    "leakyrelu": lambda z: z if z > 0 else 0.01 * z,
+}
+
+
+def apply_linear(weights: Tensor, biases: Tensor, x: list[float]) -> list[float]:
+    rows = zip(weights.t().tolist(), biases.tolist(), strict=True)
+    return [bias + sum(w * v for w, v in zip(row, x, strict=True)) for row, bias in rows]
+
+
+def neural_logit(bank: LutNode, node: int, output: int, x: list[float]) -> float:
+    assert isinstance(bank, NeuralLUTNode)
+    hidden = x
+    for i in range(bank.depth):
+        z = apply_linear(bank.layer_weights[i][node], bank.layer_biases[i][node], hidden)
+        if i > 0 and i % bank.skip_interval == 0:
+            skip = apply_linear(bank.skip_weights[str(i)][node], bank.skip_biases[str(i)][node], x)
+            z = [v + w for v, w in zip(z, skip, strict=True)]
+        hidden = [ACTIVATIONS[bank.activation](v) for v in z]
+    return z[output]
+
+
+def neural_answer(bank: LutNode, node: int, output: int, x: list[float]) -> float:
+    assert isinstance(bank, NeuralLUTNode)
+    return sigmoid(neural_logit(bank, node, output, x) / bank.tau.item())
+
+
 ANSWERS: list[tuple[type[LutNode], dict[str, object], Callable[[LutNode, int, int, list[float]], float]]] = [
     (PolyLUTNode, {}, poly_answer),
     (PolyLUTNode, {"degree": 1}, poly_answer),
@@ -63,7 +93,18 @@ ANSWERS: list[tuple[type[LutNode], dict[str, object], Callable[[LutNode, int, in
     (FourierNode, {}, fourier_answer),
     (FourierNode, {"max_amplitude": 3.0}, fourier_answer),
     (DiffLogicNode, {}, difflogic_answer),
+    (NeuralLUTNode, {"tau_start": 0.4}, neural_answer),
+    (NeuralLUTNode, {"depth": 1}, neural_answer),
+    (NeuralLUTNode, {"depth": 3, "activation": "leakyrelu"}, neural_answer),
+    (NeuralLUTNode, {"depth": 4, "skip_interval": 1, "activation": "sigmoid", "hidden_width": 3}, neural_answer),
 ]
+
+
+def silence(bank: LutNode) -> LutNode:
+    """Take the noise away, if there is one."""
+    if isinstance(bank, NeuralLUTNode):
+        bank.draw_noise = lambda logits: 0 * logits  # type: ignore[method-assign]
+    return bank
 
 
 def draw_pins(nodes: int, n: int, batch: int) -> Tensor:
@@ -80,7 +121,7 @@ def test_training_answers_are_those_of_the_formula(
     arguments: dict[str, object],
     answer: Callable[[LutNode, int, int, list[float]], float],
 ) -> None:
-    bank = family(n, 2, 3, **arguments).double()  # type: ignore[arg-type]
+    bank = silence(family(n, 2, 3, **arguments).double())  # type: ignore[arg-type]
     pins = draw_pins(3, n, 4)
     values = bank.train_pins(pins)
     assert values.shape == (3, 2, 4)
@@ -89,12 +130,12 @@ def test_training_answers_are_those_of_the_formula(
         assert values[node, output, sample].item() == pytest.approx(expected, abs=1e-6)
 
 
-SMOOTH = ["difflogic", "fourier", "linear_lut", "polylut", "probabilistic", "warp"]
+SMOOTH = ["difflogic", "fourier", "linear_lut", "neurallut", "polylut", "probabilistic", "warp"]
 
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_first_and_second_derivatives(name: str) -> None:
-    bank = REGISTRY.get_node(name)(2, 2, 2).double()
+    bank = silence(REGISTRY.get_node(name)(2, 2, 2).double())
     names = [name for name, _ in bank.named_parameters()]
     values = [parameter.detach().clone().requires_grad_() for parameter in bank.parameters()]
     x = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64).requires_grad_()
@@ -156,8 +197,95 @@ def test_outputs_of_logic_gates_read_two_different_inputs_each() -> None:
         DiffLogicNode(1)
 
 
-@pytest.mark.parametrize("name", ["difflogic", "fourier", "polylut", "warp"])
+@pytest.mark.parametrize("name", ["difflogic", "fourier", "neurallut", "polylut", "warp"])
 def test_sixteen_inputs(name: str) -> None:
-    bank = REGISTRY.get_node(name)(16, num_nodes=2)
+    bank = silence(REGISTRY.get_node(name)(16, num_nodes=2))
     x = torch.rand(3, 2, 16, generator=torch.Generator().manual_seed(5)).round()
     assert torch.equal(bank(x) >= 0.5, bank.eval()(x) >= 0.5)
+
+
+@pytest.mark.parametrize(
+    ("depth", "skip_interval", "skips"), [(2, 2, []), (3, 2, ["2"]), (5, 2, ["2", "4"]), (1, 1, [])]
+)
+def test_skip_connections_are_every_so_many_layers(depth: int, skip_interval: int, skips: list[str]) -> None:
+    bank = NeuralLUTNode(4, depth=depth, skip_interval=skip_interval)
+    assert list(bank.skip_weights) == skips
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "leakyrelu"])
+def test_tables_of_networks_with_skip_connections(activation: str) -> None:
+    generator = torch.Generator().manual_seed(8)
+    bank = NeuralLUTNode(4, 2, 3, depth=4, skip_interval=1, activation=activation, generator=generator)
+    table = bank.truth_table()
+    for node, output, a in itertools.product(range(3), range(2), range(16)):
+        logit = neural_logit(bank, node, output, [float(a >> j & 1) for j in range(4)])
+        assert table[node, output, a].item() == (logit >= 0)
+
+
+def test_noise_is_logistic_and_fresh() -> None:
+    bank = NeuralLUTNode(2)
+    first, second = (bank.draw_noise(torch.empty(200, 500)) for _ in range(2))
+    assert not torch.equal(first, second)
+    for noise in (first, second):
+        assert noise.isfinite().all()
+        assert noise.mean().abs() < 0.03  # standard deviation of the mean: 0.006
+        assert noise.std().item() == pytest.approx(math.pi / math.sqrt(3), rel=0.02)
+    assert torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1].abs() < 0.02
+
+
+def test_noise_goes_on_where_a_checkpoint_left_it() -> None:
+    x = torch.rand(50, 3)
+    bank = NeuralLUTNode(3)
+    state = torch.get_rng_state()
+    bank(x)
+    saved = {name: value.clone() for name, value in bank.state_dict().items()}
+    expected = [bank(x), bank(x)]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(*expected)
+    restored = NeuralLUTNode(3, generator=torch.Generator().manual_seed(99))
+    restored.load_state_dict(saved)
+    assert all(torch.equal(restored(x), answer) for answer in expected)
+
+
+def test_neurallut_answers_bits_straight_through_and_scales_gradients() -> None:
+    x = torch.rand(50, 3, generator=torch.Generator().manual_seed(0))
+    plain, scaled, bits = NeuralLUTNode(3), NeuralLUTNode(3, grad_factor=2.5), NeuralLUTNode(3, ste=True)
+    answers = [bank(x) for bank in (plain, scaled, bits)]
+    assert torch.equal(answers[0], answers[1])
+    assert torch.equal(answers[2], (answers[0] >= 0.5).float())
+    gradients = [
+        torch.autograd.grad(answer.sum(), bank.layer_weights[0])[0]
+        for answer, bank in zip(answers, (plain, scaled, bits), strict=True)
+    ]
+    assert torch.allclose(gradients[1], 2.5 * gradients[0])
+    assert torch.allclose(gradients[2], gradients[0])
+
+
+def test_tau_falls_by_a_tenth_per_decay_and_is_saved() -> None:
+    bank = NeuralLUTNode(3, tau_start=2.0, tau_min=0.01, tau_decay_iters=100)
+    assert bank.tau.item() == 2.0
+    for iteration, tau in [(50, 2 * 10**-0.5), (100, 0.2), (10**6, 0.01), (0, 2.0)]:
+        bank.update_tau(iteration)
+        assert bank.tau.item() == pytest.approx(tau)
+    assert "tau" in bank.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"hidden_width": 0}, ValueError),
+        ({"depth": 1.0}, ValueError),
+        ({"depth": 10**12}, ValueError),
+        ({"skip_interval": 0}, ValueError),
+        ({"tau_decay_iters": -1}, ValueError),
+        ({"activation": "gelu"}, ValueError),
+        ({"tau_start": 0.0}, ValueError),
+        ({"tau_min": -1.0}, ValueError),
+        ({"grad_factor": "2"}, ValueError),
+        ({"ste": 1}, TypeError),
+        ({"hidden_width": 2**30}, ValueError),
+    ],
+)
+def test_neurallut_options_are_checked(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"NeuralLUTNode: {next(iter(arguments))}"):
+        NeuralLUTNode(3, **arguments)

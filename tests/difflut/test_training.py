@@ -148,18 +148,22 @@ train(config, sys.argv[2], data_path=sys.argv[3], on_step=die)
 """
 
 
-def test_a_killed_run_resumes_to_the_same_weights(data_path: Path, tmp_path: Path) -> None:
-    arguments = [yaml.safe_dump(make_settings()), str(tmp_path / "killed"), str(data_path)]
+@pytest.mark.parametrize("node_type", ["dwn", "neurallut"])  # neurallut trains with noise
+def test_a_killed_run_resumes_to_the_same_weights(data_path: Path, tmp_path: Path, node_type: str) -> None:
+    settings = make_settings()
+    settings["model"]["node_type"] = node_type
+    config = TrainingConfig.from_dict(settings)
+    arguments = [yaml.safe_dump(settings), str(tmp_path / "killed"), str(data_path)]
     process = subprocess.run([sys.executable, "-c", KILLED_RUN, *arguments], cwd=ROOT, check=False)
     assert process.returncode == -signal.SIGKILL
     assert len(RunState.load(tmp_path / "killed/last.ckpt").history) == 2
 
     epochs: list[int] = []
     resumed = train(
-        make_config(), tmp_path / "killed", data_path=data_path, resume=True, on_epoch=lambda r: epochs.append(r.epoch)
+        config, tmp_path / "killed", data_path=data_path, resume=True, on_epoch=lambda r: epochs.append(r.epoch)
     )
     assert epochs == [3, 4]
-    straight = train(make_config(), tmp_path / "straight", data_path=data_path)
+    straight = train(config, tmp_path / "straight", data_path=data_path)
     first, second = RunState.load(tmp_path / "killed/last.ckpt"), RunState.load(tmp_path / "straight/last.ckpt")
     assert equal_states(first.model, second.model)
     assert resumed.model_path.read_bytes() == straight.model_path.read_bytes()
