@@ -14,8 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from difflut.encoders import DistributiveThermometerEncoder, ThermometerEncoder
-from difflut.encoders.base_encoder import BaseEncoder
+from difflut.encoders import (
+    BaseEncoder,
+    BinaryEncoder,
+    DistributiveThermometerEncoder,
+    GaussianThermometerEncoder,
+    GrayEncoder,
+    LogarithmicEncoder,
+    OneHotEncoder,
+    SignMagnitudeEncoder,
+    ThermometerEncoder,
+)
 from difflut.input_format import InputFormat
 from difflut.layers import LearnableLayer, RandomLayer
 from difflut.layers.base_layer import BaseLUTLayer
@@ -26,6 +35,7 @@ from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import ArgMax, Compare, Const, Input, Lut, Output, PopCount, bools_to_table
 
 INPUT, ENCODER, CLASS_COUNTS, ARGMAX, OUTPUT = "input", "encoder", "class_counts", "argmax", "output"
+XOR_FAN_IN = 6
 
 
 @dataclass
@@ -69,14 +79,26 @@ def _refusal(where: str, module: nn.Module, supported: Sequence[type]) -> Compil
 
 
 def _lower_encoder(state: _Lowering, name: str, encoder: BaseEncoder) -> None:
+    """Comparators for the thresholds of every feature, and for every bit of its code the parity of some of them.
+
+    Comparators of ascending thresholds come on one after another. A bit of the code that flips wherever one of its
+    comparators comes on is their parity, inverted if the bit starts at 1; a thermometer's bit is one comparator.
+    """
     thresholds = integer_thresholds(encoder.thresholds.cpu().numpy(), state.input_format)
+    codes = encoder.code_table().cpu().numpy()
     bits, signed = state.input_format.bits, state.input_format.signed
-    for feature, row in enumerate(thresholds.tolist()):
+    for feature, row in enumerate(thresholds):
         word = state.graph.add(Input(f"feature_{feature}", bits, signed), origin=Origin(INPUT, feature))
         state.features.append(word)
-        for number, threshold in enumerate(row):
-            origin = Origin(name, feature * len(row) + number)
-            state.bits.append(state.graph.add(Compare(threshold), (word,), origin=origin))
+        compares = [
+            state.graph.add(Compare(threshold), (word,), origin=Origin(name, feature * len(row) + number))
+            for number, threshold in enumerate(row.tolist())
+        ]
+        steps, flips = code_flips(row, codes)
+        for bit in range(encoder.num_bits):
+            pins = [compares[step] for step in steps[flips[:, bit]]]
+            origin = Origin(name, feature * encoder.num_bits + bit)
+            state.bits.append(_add_parity(state.graph, pins, bool(codes[0, bit]), origin))
 
 
 def integer_thresholds(thresholds: NDArray[np.float32], input_format: InputFormat) -> NDArray[np.int64]:
@@ -88,6 +110,41 @@ def integer_thresholds(thresholds: NDArray[np.float32], input_format: InputForma
     exact = np.floor(thresholds.astype(np.float64) / input_format.scale) + 1
     limited: NDArray[np.int64] = np.clip(exact, input_format.min_integer, input_format.max_integer + 1).astype(np.int64)
     return limited
+
+
+def code_flips(thresholds: NDArray[np.int64], codes: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where a growing feature changes its code: the first of every run of equal thresholds, and which bits flip there.
+
+    ``thresholds`` (thresholds,) are ascending, ``codes`` (thresholds + 1, bits) has a row for every level. Returns
+    positions ``(runs,)`` in ``thresholds``, and ``(runs, bits)``. Equal thresholds are passed at once, so the levels
+    between them do not count.
+    """
+    _, first = np.unique(thresholds, return_index=True)
+    level_above = np.append(first[1:], len(thresholds))
+    return first, codes[first] != codes[level_above]
+
+
+def _add_parity(graph: LutGraph, pins: list[int], inverted: bool, origin: Origin) -> int:
+    """Add a tree of LUTs for [the number of ones among ``pins`` is odd], perhaps inverted; return the net it ends in.
+
+    The parity of a single pin is that pin, and of none a constant.
+    """
+    if not pins:
+        return graph.add(Const(int(inverted)), origin=origin)
+    luts = 0
+    while len(pins) > XOR_FAN_IN:
+        part = origin._replace(part=f"xor{luts}")
+        parity = graph.add(_parity_lut(XOR_FAN_IN, False), pins[:XOR_FAN_IN], origin=part)
+        pins = [*pins[XOR_FAN_IN:], parity]  # at the end of the queue, so that the tree is balanced
+        luts += 1
+    if len(pins) == 1 and not inverted:
+        return pins[0]
+    return graph.add(_parity_lut(len(pins), inverted), pins, origin=origin._replace(part=f"xor{luts}"))
+
+
+def _parity_lut(fan_in: int, inverted: bool) -> Lut:
+    ones = np.bitwise_count(np.arange(1 << fan_in))
+    return Lut(fan_in, bools_to_table((ones + inverted) % 2 == 1))
 
 
 def _lower_layer(state: _Lowering, name: str, layer: BaseLUTLayer) -> None:
@@ -123,8 +180,14 @@ def _lower_group_sum(state: _Lowering, name: str, group_sum: GroupSum) -> None:
 
 
 _LOWERINGS: dict[type[nn.Module], Callable[[_Lowering, str, Any], None]] = {
-    ThermometerEncoder: _lower_encoder,
+    BinaryEncoder: _lower_encoder,
     DistributiveThermometerEncoder: _lower_encoder,
+    GaussianThermometerEncoder: _lower_encoder,
+    GrayEncoder: _lower_encoder,
+    LogarithmicEncoder: _lower_encoder,
+    OneHotEncoder: _lower_encoder,
+    SignMagnitudeEncoder: _lower_encoder,
+    ThermometerEncoder: _lower_encoder,
     RandomLayer: _lower_layer,
     LearnableLayer: _lower_layer,
     GroupSum: _lower_group_sum,

@@ -75,13 +75,14 @@ def stage_name(layer: str) -> str:
 def name_nets(graph: LutGraph) -> Mapping[int, Ref]:
     """Give every net its place in the hardware, from its origin alone.
 
-    Per layer ``L``: LUTs and comparators are bits of the vector ``L_d``, one-bit registers bits of ``L_q``, and every
-    part of a sum or of the argmax is a signal of its own, ``L_<number>_<part>``, its register with ``_q`` behind it.
+    Per layer ``L``: comparators and, after them, LUTs are bits of the vector ``L_d``, one-bit registers are bits of
+    ``L_q``, and every part of a sum or of the argmax is a signal of its own, ``L_<number>_<part>``, its register with
+    ``_q`` behind it.
     Inputs are slices of the port ``features``, outputs ports of their own. Constants have no signal.
     """
     vectors: dict[str, list[int]] = {}
     refs: dict[int, Ref] = {}
-    for net in sorted(graph, key=lambda net: (graph.node(net).origin, net)):
+    for net in sorted(graph, key=lambda net: (isinstance(graph.node(net).op, Lut), graph.node(net).origin, net)):
         node = graph.node(net)
         stage = stage_name(node.origin.layer)
         if isinstance(node.op, Input | Const):

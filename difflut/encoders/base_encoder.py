@@ -1,28 +1,32 @@
-"""What every encoder shares: a bank of sorted thresholds, which is all that fitting determines."""
+"""What every encoder shares: sorted thresholds, which are all that fitting determines, and fixed logic behind them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from difflut.utils.shapes import flatten_samples
 
-MAX_NUM_BITS = 1024
+MAX_THRESHOLDS = 1024  # per feature: each one becomes a comparator
 
 
 class BaseEncoder(nn.Module, ABC):
-    """Compares every feature with its own ascending thresholds.
+    """Compares every feature with its own ascending thresholds and turns the answers into a code.
 
-    Bit ``f * num_bits + b`` of a sample is [x_f > thresholds[f, b]]: feature-major, bit-minor. Encoding uses nothing
-    but these comparisons, so that hardware comparators with the same constants agree exactly. The thresholds are a
-    buffer: they travel with ``state_dict`` and ``to``, and load into an encoder that was never fitted.
+    The level of a feature is the number of thresholds [x_f > thresholds[f, k]] that it exceeds, and `code_table` says
+    which bits every level has. Bit ``b`` of feature ``f`` is number ``f * num_bits + b``: feature-major, bit-minor.
+    Encoding uses nothing but these comparisons and this table, so that hardware comparators with the same constants
+    agree exactly. The thresholds are a buffer: they travel with ``state_dict`` and ``to``, and load into an encoder
+    that was never fitted.
+
+    This class is the thermometer code: a threshold per bit, and the bits are the comparisons themselves.
 
     Parameters
     ----------
-    num_bits : thresholds per feature, 1 to 1024.
+    num_bits : bits per feature, from `min_num_bits` to `max_num_bits` of the encoder: 1 to 1024 for thermometers.
     flatten : if true `encode` returns (batch, features * num_bits), else (batch, features, num_bits).
     feature_wise : fit each feature on its own values; if false, all features share the thresholds of the pooled data.
 
@@ -31,6 +35,8 @@ class BaseEncoder(nn.Module, ABC):
     TypeError, ValueError : an argument has the wrong type or is out of its range.
     """
 
+    min_num_bits: ClassVar[int] = 1
+    max_num_bits: ClassVar[int] = MAX_THRESHOLDS
     thresholds: Tensor
 
     def __init__(self, num_bits: int, flatten: bool = True, feature_wise: bool = True) -> None:
@@ -38,18 +44,30 @@ class BaseEncoder(nn.Module, ABC):
         name = type(self).__name__
         if type(num_bits) is not int:
             raise TypeError(f"{name}: num_bits is {num_bits!r}; it must be an integer.")
-        if not 1 <= num_bits <= MAX_NUM_BITS:
-            raise ValueError(f"{name}: num_bits is {num_bits}; it must be from 1 to {MAX_NUM_BITS}.")
+        if not self.min_num_bits <= num_bits <= self.max_num_bits:
+            raise ValueError(
+                f"{name}: num_bits is {num_bits}; it must be from {self.min_num_bits} to {self.max_num_bits}."
+            )
         if type(flatten) is not bool or type(feature_wise) is not bool:
             raise TypeError(f"{name}: flatten and feature_wise must be true or false.")
         self.num_bits = num_bits
         self.flatten = flatten
         self.feature_wise = feature_wise
-        self.register_buffer("thresholds", torch.empty(0, num_bits))
+        self.num_thresholds = self.count_thresholds(num_bits)
+        self.register_buffer("thresholds", torch.empty(0, self.num_thresholds))
 
     @abstractmethod
     def compute_thresholds(self, values: Tensor) -> Tensor:
-        """Return float64 (features, num_bits), ascending, for float64 values (samples, features)."""
+        """Return float64 (features, num_thresholds), ascending, for float64 values (samples, features)."""
+
+    @staticmethod
+    def count_thresholds(num_bits: int) -> int:
+        """Return how many thresholds per feature a code of `num_bits` bits takes."""
+        return num_bits
+
+    def code_table(self) -> Tensor:
+        """Return bool (num_thresholds + 1, num_bits): row k is the code of a feature that exceeds k thresholds."""
+        return torch.ones(self.num_thresholds + 1, self.num_bits, dtype=torch.bool).tril(-1)
 
     @property
     def is_fitted(self) -> bool:
@@ -62,15 +80,17 @@ class BaseEncoder(nn.Module, ABC):
         ------
         ValueError : the data are empty or not finite.
         """
-        values = flatten_samples(x).to(torch.float64)
+        values = flatten_samples(x).to("cpu", torch.float64)  # the same thresholds wherever the data are
         if values.numel() == 0 or not torch.isfinite(values).all():
             raise ValueError(f"{type(self).__name__} needs data to fit that are finite and not empty.")
         if self.feature_wise:
             thresholds = self.compute_thresholds(values)
         else:
             thresholds = self.compute_thresholds(values.reshape(-1, 1)).expand(values.shape[1], -1)
-        # Rounding keeps the order, so sorted float64 thresholds stay sorted.
-        self.thresholds = thresholds.to(torch.float32).contiguous()
+        # Limiting and rounding keep the order, so sorted float64 thresholds stay sorted.
+        limits = torch.finfo(torch.float32)
+        thresholds = thresholds.clamp(limits.min, limits.max)
+        self.thresholds = thresholds.to(self.thresholds.device, torch.float32).contiguous()
         return self
 
     def encode(self, x: Tensor) -> Tensor:
@@ -91,8 +111,12 @@ class BaseEncoder(nn.Module, ABC):
         features = self.thresholds.shape[0]
         if values.shape[1] != features:
             raise ValueError(f"{type(self).__name__} was fitted on {features} features but got {values.shape[1]}.")
-        bits = (values.t().unsqueeze(1) > self.thresholds.unsqueeze(2)).to(torch.float32)
+        bits = self._code_bits(values.t())
         return bits.flatten(0, 1).t() if self.flatten else bits.permute(2, 0, 1)
+
+    def _code_bits(self, values: Tensor) -> Tensor:
+        """Return the bits, float32 (features, num_bits, batch), of values (features, batch)."""
+        return (values.unsqueeze(1) > self.thresholds.unsqueeze(2)).to(torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.encode(x)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from difflut.encoders.base_encoder import BaseEncoder
+from difflut.encoders.levels import inner_edges
 from difflut.registry import register_encoder
 
 
@@ -14,6 +14,4 @@ class ThermometerEncoder(BaseEncoder):
     """Threshold k of b is min + k * (max - min) / (b + 1), for k = 1..b. Parameters as in `BaseEncoder`."""
 
     def compute_thresholds(self, values: Tensor) -> Tensor:
-        smallest, largest = values.amin(0).unsqueeze(1), values.amax(0).unsqueeze(1)
-        steps = torch.arange(1, self.num_bits + 1, dtype=torch.float64)
-        return smallest + steps * (largest - smallest) / (self.num_bits + 1)
+        return inner_edges(values.amin(0), values.amax(0), self.num_bits + 1)

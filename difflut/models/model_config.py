@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import yaml
 
-from difflut.encoders.base_encoder import MAX_NUM_BITS
 from difflut.errors import ConfigError
 from difflut.input_format import InputFormat
 from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES
@@ -143,9 +142,14 @@ class ModelConfig:
             raise ConfigError("encoder_config must be a table with a name, e.g. {name: thermometer, num_bits: 4}.")
         _check_keys("encoder_config", self.encoder_config)
         _check_choice("encoder_config.name", self.encoder_config["name"], REGISTRY.list_encoders())
-        bits = _check_integer("encoder_config.num_bits", self.encoder_config.get("num_bits"), 1, MAX_NUM_BITS)
-        if bits * (self.input_size or 1) > MAX_ENCODED_BITS:
-            raise ConfigError(f"input_size * encoder_config.num_bits must be at most {MAX_ENCODED_BITS}.")
+        encoder = REGISTRY.get_encoder(self.encoder_config["name"])
+        num_bits = self.encoder_config.get("num_bits")
+        bits = _check_integer("encoder_config.num_bits", num_bits, encoder.min_num_bits, encoder.max_num_bits)
+        if max(bits, encoder.count_thresholds(bits)) * (self.input_size or 1) > MAX_ENCODED_BITS:
+            raise ConfigError(
+                f"input_size * encoder_config.num_bits must be at most {MAX_ENCODED_BITS}, and so must the thresholds "
+                f"of all features together."
+            )
 
     def _check_runtime(self) -> None:
         _check_keys("runtime", self.runtime)

@@ -97,7 +97,8 @@ def _check_config_fits_file(config: ModelConfig, file_bytes: int) -> None:
     """Refuse, before building anything, a config whose wiring and thresholds could not be in a file of this size."""
     assert config.input_size is not None
     wiring = 8 * config.node_input_dim * sum(config.layer_widths)
-    thresholds = 4 * config.input_size * config.encoder_config["num_bits"]
+    encoder = REGISTRY.get_encoder(config.encoder_config["name"])
+    thresholds = 4 * config.input_size * encoder.count_thresholds(config.encoder_config["num_bits"])
     if wiring + thresholds > file_bytes:
         raise CheckpointError(
             f"the configuration needs at least {wiring + thresholds} bytes of state, the file has {file_bytes}."
@@ -118,7 +119,7 @@ def _expected_state(model: SimpleFeedForward) -> dict[str, tuple[tuple[int, ...]
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     # The new model's encoder is not fitted yet, so its own thresholds have no rows.
     assert model.config.input_size is not None
-    expected["encoder.thresholds"] = ((model.config.input_size, model.encoder.num_bits), torch.float32)
+    expected["encoder.thresholds"] = ((model.config.input_size, model.encoder.num_thresholds), torch.float32)
     return expected
 
 

@@ -24,7 +24,9 @@ def reference_counts(model: SimpleFeedForward, sample: Tensor) -> list[int]:
     """Votes per class of one sample, computed on Python integers and bits."""
     form = model.input_format
     reals = [code * form.scale for code in form.to_integers(sample).tolist()]
-    bits = [int(x > t) for x, row in zip(reals, model.encoder.thresholds.tolist(), strict=True) for t in row]
+    codes = model.encoder.code_table().int().tolist()
+    levels = [sum(x > t for t in row) for x, row in zip(reals, model.encoder.thresholds.tolist(), strict=True)]
+    bits = [bit for level in levels for bit in codes[level]]
     for layer in model.lut_layers():
         mapping, table = layer.mapping().tolist(), layer.nodes.truth_table().tolist()
         addresses = [sum(bits[source] << j for j, source in enumerate(pins)) for pins in mapping]
