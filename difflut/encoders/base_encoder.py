@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -29,6 +30,8 @@ class BaseEncoder(nn.Module, ABC):
     num_bits : bits per feature, from `min_num_bits` to `max_num_bits` of the encoder: 1 to 1024 for thermometers.
     flatten : if true `encode` returns (batch, features * num_bits), else (batch, features, num_bits).
     feature_wise : fit each feature on its own values; if false, all features share the thresholds of the pooled data.
+    auto_fit : if true, calling an unfitted encoder in training mode fits it on that batch, with a warning. `encode`
+        itself never fits, and neither does a model.
 
     Raises
     ------
@@ -39,7 +42,7 @@ class BaseEncoder(nn.Module, ABC):
     max_num_bits: ClassVar[int] = MAX_THRESHOLDS
     thresholds: Tensor
 
-    def __init__(self, num_bits: int, flatten: bool = True, feature_wise: bool = True) -> None:
+    def __init__(self, num_bits: int, flatten: bool = True, feature_wise: bool = True, auto_fit: bool = True) -> None:
         super().__init__()
         name = type(self).__name__
         if type(num_bits) is not int:
@@ -48,11 +51,12 @@ class BaseEncoder(nn.Module, ABC):
             raise ValueError(
                 f"{name}: num_bits is {num_bits}; it must be from {self.min_num_bits} to {self.max_num_bits}."
             )
-        if type(flatten) is not bool or type(feature_wise) is not bool:
-            raise TypeError(f"{name}: flatten and feature_wise must be true or false.")
+        if not all(type(switch) is bool for switch in (flatten, feature_wise, auto_fit)):
+            raise TypeError(f"{name}: flatten, feature_wise and auto_fit must be true or false.")
         self.num_bits = num_bits
         self.flatten = flatten
         self.feature_wise = feature_wise
+        self.auto_fit = auto_fit
         self.num_thresholds = self.count_thresholds(num_bits)
         self.register_buffer("thresholds", torch.empty(0, self.num_thresholds))
 
@@ -119,6 +123,15 @@ class BaseEncoder(nn.Module, ABC):
         return (values.unsqueeze(1) > self.thresholds.unsqueeze(2)).to(torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Encode as `encode` does, but see `auto_fit` for an encoder that is not fitted."""
+        if self.auto_fit and self.training and not self.is_fitted:
+            warnings.warn(
+                f"{type(self).__name__} was not fitted and takes its thresholds from the first batch, of "
+                f"{x.shape[0]} samples; call fit() on the training data to have better ones.",
+                UserWarning,
+                stacklevel=2,
+            )
+            self.fit(x)
         return self.encode(x)
 
     def extra_repr(self) -> str:

@@ -264,10 +264,24 @@ def test_thresholds_of_another_width_do_not_load(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_an_unfitted_encoder_fits_itself_in_training_with_a_warning(name: str) -> None:
+    data = sample_data()
+    encoder = REGISTRY.get_encoder(name)(num_bits=3)
+    with pytest.warns(UserWarning, match=r"thresholds from the first batch, of 31 samples; call fit\(\)"):
+        found = encoder(data)
+    fitted = REGISTRY.get_encoder(name)(num_bits=3).fit(data)
+    assert torch.equal(found, fitted(data))
+    assert torch.equal(encoder(2 * data), fitted(2 * data))  # fitted once, and without a further warning
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_wrong_use_is_refused(name: str) -> None:
     encoder_class = REGISTRY.get_encoder(name)
+    for unfitted in (encoder_class(num_bits=2).eval(), encoder_class(num_bits=2, auto_fit=False)):
+        with pytest.raises(RuntimeError, match=r"fit\(\)"):
+            unfitted(torch.zeros(1, 4))
     with pytest.raises(RuntimeError, match=r"fit\(\)"):
-        encoder_class(num_bits=2)(torch.zeros(1, 4))
+        encoder_class(num_bits=2).encode(torch.zeros(1, 4))
     with pytest.raises(ValueError, match="4 features but got 5"):
         encoder_class(num_bits=2).fit(sample_data())(torch.zeros(1, 5))
     with pytest.raises(ValueError, match="finite"):
