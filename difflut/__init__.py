@@ -21,7 +21,14 @@ if TYPE_CHECKING:
         load_model,
         save_model,
     )
-    from difflut.registry import REGISTRY, register_encoder, register_layer, register_model, register_node
+    from difflut.registry import (
+        REGISTRY,
+        register_encoder,
+        register_initializer,
+        register_layer,
+        register_model,
+        register_node,
+    )
     from difflut.training import TrainingResult, load_training_config, train
     from difflut.utils.modules import GroupSum
 
@@ -48,6 +55,7 @@ _HOME_OF = {
     "load_model": "difflut.models",
     "load_training_config": "difflut.training",
     "register_encoder": "difflut.registry",
+    "register_initializer": "difflut.registry",
     "register_layer": "difflut.registry",
     "register_model": "difflut.registry",
     "register_node": "difflut.registry",
@@ -74,6 +82,7 @@ __all__ = [
     "load_model",
     "load_training_config",
     "register_encoder",
+    "register_initializer",
     "register_layer",
     "register_model",
     "register_node",

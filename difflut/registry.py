@@ -1,4 +1,4 @@
-"""Names of the building blocks: nodes, layers, encoders, models.
+"""Names of the building blocks: nodes, layers, encoders, models, initialisers.
 
 A building block registers itself where it is defined::
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from difflut.encoders.base_encoder import BaseEncoder
@@ -21,57 +21,63 @@ if TYPE_CHECKING:
     from difflut.models.base_model import BaseLUTModel
     from difflut.nodes.base_node import LutNode
 
-Base = TypeVar("Base")
-Class = TypeVar("Class", bound=type)
+Entry = TypeVar("Entry")
+Item = TypeVar("Item")
 
 
-class Category(Generic[Base]):
+class Category(Generic[Entry]):
     """The names of one kind of building block.
 
     Parameters
     ----------
     kind : what an entry is called in messages, e.g. ``"node"``.
     home : package whose import registers the built-in entries.
+    ignore_case : whether upper and lower case are the same in names.
     """
 
-    def __init__(self, kind: str, home: str) -> None:
+    def __init__(self, kind: str, home: str, *, ignore_case: bool = False) -> None:
         self._kind = kind
         self._home = home
-        self._entries: dict[str, type[Base]] = {}
+        self._ignore_case = ignore_case
+        self._entries: dict[str, Entry] = {}
 
-    def register(self, name: str) -> Callable[[Class], Class]:
-        """Return a class decorator that files the class under `name`.
+    def register(self, name: str) -> Callable[[Item], Item]:
+        """Return a decorator that files a class or function under `name`.
 
         Raises
         ------
-        ValueError : `name` already belongs to another class.
+        ValueError : `name` already belongs to another one.
         """
+        name = self._fold(name)
 
-        def file(entry: Class) -> Class:
+        def file(entry: Item) -> Item:
             present = self._entries.get(name)
             if present not in (None, entry):
                 raise ValueError(
                     f"The {self._kind} name {name!r} is taken by {_origin(self._entries[name])}, "
                     f"so {_origin(entry)} needs another name."
                 )
-            self._entries[name] = entry
+            self._entries[name] = cast(Entry, entry)
             return entry
 
         return file
 
-    def get(self, name: str) -> type[Base]:
-        """Return the class called `name`; an unknown name is a ValueError that lists the known ones."""
-        if name not in self.names():
+    def get(self, name: str) -> Entry:
+        """Return what is called `name`; an unknown name is a ValueError that lists the known ones."""
+        if self._fold(name) not in self.names():
             raise ValueError(f"Unknown {self._kind} {name!r}; available: {', '.join(self.names())}.")
-        return self._entries[name]
+        return self._entries[self._fold(name)]
 
     def names(self) -> list[str]:
         """Return the known names, sorted."""
         import_module(self._home)
         return sorted(self._entries)
 
+    def _fold(self, name: str) -> str:
+        return name.lower() if self._ignore_case else name
 
-def _origin(entry: type) -> str:
+
+def _origin(entry: Any) -> str:
     return f"{entry.__module__}.{entry.__qualname__}"
 
 
@@ -79,14 +85,19 @@ class Registry:
     """All categories in one place, with the three verbs register, get and list for each."""
 
     def __init__(self) -> None:
-        nodes: Category[LutNode] = Category("node", "difflut.nodes")
+        nodes: Category[type[LutNode]] = Category("node", "difflut.nodes")
         self.register_node, self.get_node, self.list_nodes = nodes.register, nodes.get, nodes.names
-        layers: Category[BaseLUTLayer] = Category("layer", "difflut.layers")
+        layers: Category[type[BaseLUTLayer]] = Category("layer", "difflut.layers")
         self.register_layer, self.get_layer, self.list_layers = layers.register, layers.get, layers.names
-        encoders: Category[BaseEncoder] = Category("encoder", "difflut.encoders")
+        encoders: Category[type[BaseEncoder]] = Category("encoder", "difflut.encoders")
         self.register_encoder, self.get_encoder, self.list_encoders = encoders.register, encoders.get, encoders.names
-        models: Category[BaseLUTModel] = Category("model", "difflut.models")
+        models: Category[type[BaseLUTModel]] = Category("model", "difflut.models")
         self.register_model, self.get_model, self.list_models = models.register, models.get, models.names
+        initializers: Category[Callable[..., None]] = Category(
+            "initializer", "difflut.nodes.utils.initializers", ignore_case=True
+        )
+        self.register_initializer, self.get_initializer = initializers.register, initializers.get
+        self.list_initializers = initializers.names
 
 
 REGISTRY = Registry()
@@ -94,3 +105,4 @@ register_node = REGISTRY.register_node
 register_layer = REGISTRY.register_layer
 register_encoder = REGISTRY.register_encoder
 register_model = REGISTRY.register_model
+register_initializer = REGISTRY.register_initializer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from difflut.registry import REGISTRY
 from difflut.rules.addressing import compute_addresses, read_table
 
 MAX_INPUT_DIM = 16
@@ -29,15 +31,16 @@ class LutNode(nn.Module, ABC):
     input_dim : inputs per node, 1 to 16; input j is address bit j, least significant first.
     output_dim : outputs per node.
     num_nodes : nodes in the bank.
-    init_fn : called as ``init_fn(parameter, **init_kwargs)`` on each parameter, replacing the family's own start
-        values in place.
+    init_fn : registered name of an initialiser, or a function, called as ``init_fn(parameter, **init_kwargs)`` on each
+        parameter to replace the family's own start values in place. It also gets those of ``node``, ``param_name``,
+        ``fan_in`` and ``fan_out`` that its signature names.
     init_kwargs : keyword arguments for `init_fn`.
     generator : source of the start values; a fixed one if not given. The global random state is never touched.
 
     Raises
     ------
-    ValueError : a size is out of its range.
-    TypeError : a size is not an integer, `init_fn` is not callable, or a keyword is unknown.
+    ValueError : a size is out of its range, or `init_fn` is not a registered name.
+    TypeError : a size is not an integer, `init_fn` is neither name nor function, or a keyword is unknown.
     """
 
     runtime_keys: ClassVar[tuple[str, ...]] = ()
@@ -51,7 +54,7 @@ class LutNode(nn.Module, ABC):
         input_dim: int = 6,
         output_dim: int = 1,
         num_nodes: int = 1,
-        init_fn: Callable[..., Any] | None = None,
+        init_fn: str | Callable[..., Any] | None = None,
         init_kwargs: dict[str, Any] | None = None,
         *,
         generator: torch.Generator | None = None,
@@ -61,8 +64,14 @@ class LutNode(nn.Module, ABC):
             raise TypeError(f"{type(self).__name__} has no argument {next(iter(unknown))!r}.")
         super().__init__()
         self._check_sizes(input_dim=input_dim, output_dim=output_dim, num_nodes=num_nodes)
+        if isinstance(init_fn, str):
+            init_fn = REGISTRY.get_initializer(init_fn)
         if init_fn is not None and not callable(init_fn):
-            raise TypeError(f"{type(self).__name__}: init_fn is {init_fn!r}; it must be a function of a parameter.")
+            raise TypeError(
+                f"{type(self).__name__}: init_fn is {init_fn!r}; it must be a name or a function of a parameter."
+            )
+        if init_kwargs is not None and not isinstance(init_kwargs, dict):
+            raise TypeError(f"{type(self).__name__}: init_kwargs is {init_kwargs!r}; it must be a table of arguments.")
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.num_nodes = num_nodes
@@ -91,6 +100,22 @@ class LutNode(nn.Module, ABC):
 
         Called on what was read from a file; a family with buffers overrides it.
         """
+
+    def compute_fans(self, name: str) -> tuple[int, int]:
+        """Return fan-in and fan-out of a parameter: what it connects within one node.
+
+        For weights (num_nodes, fan_in, fan_out) as they stand; the biases belonging to them have the same.
+        """
+        shape = self.get_parameter(name).shape
+        return (shape[1], shape[2]) if len(shape) == 3 else (self.input_dim, shape[1])
+
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        """Return values of a parameter, to be broadcast, with which every output is input 0.
+
+        `clarity` is how decided the answers are, as a logit where the family has one. A family that has further
+        buffers may set them to what the values need.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no residual start values.")
 
     def forward(self, x: Tensor) -> Tensor:
         """Answer a batch: (batch, num_nodes, input_dim) -> (batch, num_nodes, output_dim).
@@ -144,7 +169,18 @@ class LutNode(nn.Module, ABC):
     def _initialise(self, init_fn: Callable[..., Any], kwargs: dict[str, Any], generator: torch.Generator) -> None:
         # Initialisers such as those of torch.nn.init draw from the global generator: lend it to them, seeded.
         seed = int(torch.randint(2**62, (), generator=generator))
+        wanted = inspect.signature(init_fn).parameters
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
-            for parameter in self.parameters():
-                init_fn(parameter, **kwargs)
+            for name, parameter in self.named_parameters():
+                fan_in, fan_out = self.compute_fans(name)
+                context = {"node": self, "param_name": name, "fan_in": fan_in, "fan_out": fan_out}
+                for taken in context.keys() & kwargs.keys() & wanted.keys():
+                    raise TypeError(f"{type(self).__name__}: init_kwargs holds {taken!r}, which the node itself gives.")
+                known = {key: value for key, value in context.items() if key in wanted}
+                init_fn(parameter, **known, **kwargs)
+
+
+def residual_logits(n: int, clarity: float) -> Tensor:
+    """Return (2**n,): `clarity` at the addresses whose bit 0 is set, -`clarity` at the others."""
+    return clarity * torch.tensor([-1.0, 1.0]).repeat(2 ** (n - 1))

@@ -33,6 +33,17 @@ class DiffLogicNode(LutNode):
         self.register_buffer("indices", order.topk(2).indices)
         self.weights = nn.Parameter(torch.randn(self.num_nodes, self.output_dim, 16, generator=generator))
 
+    def compute_fans(self, name: str) -> tuple[int, int]:
+        return 16, self.output_dim
+
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        first, second = self.indices.unbind(2)
+        self.indices[:, :, 1] = torch.where(second == 0, first, second)
+        self.indices[:, :, 0] = 0
+        values = torch.zeros(16)
+        values[12] = clarity
+        return values
+
     def train_pins(self, pins: Tensor) -> Tensor:
         batch = pins.shape[2]
         pairs = pins.gather(1, self.indices.flatten(1).unsqueeze(2).expand(-1, -1, batch))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from difflut.nodes.base_node import LutNode
+from difflut.nodes.base_node import LutNode, residual_logits
 from difflut.registry import register_node
 from difflut.rules.hard_lookup import hard_lookup
 
@@ -24,6 +24,12 @@ class DWNNode(LutNode):
     def create_parameters(self, generator: torch.Generator) -> None:
         shape = (self.num_nodes, self.output_dim, 2**self.input_dim)
         self.luts = nn.Parameter(torch.rand(shape, generator=generator))
+
+    def compute_fans(self, name: str) -> tuple[int, int]:
+        return 2**self.input_dim, self.output_dim
+
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        return torch.sigmoid(residual_logits(self.input_dim, clarity))
 
     def train_pins(self, pins: Tensor) -> Tensor:
         # .data: two forwards may share one backward, and clamping twice must not look like a change in between.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from difflut.nodes.base_node import LutNode
+from difflut.nodes.base_node import LutNode, residual_logits
 from difflut.registry import register_node
 from difflut.rules.hard_lookup import hard_lookup_harmonic
 from difflut.rules.straight_through import straight_through
@@ -37,7 +37,7 @@ class DWNStableNode(LutNode):
         input_dim: int = 6,
         output_dim: int = 1,
         num_nodes: int = 1,
-        init_fn: Callable[..., Any] | None = None,
+        init_fn: str | Callable[..., Any] | None = None,
         init_kwargs: dict[str, Any] | None = None,
         *,
         gradient_scale: float = 1.25,
@@ -55,6 +55,12 @@ class DWNStableNode(LutNode):
     def create_parameters(self, generator: torch.Generator) -> None:
         shape = (self.num_nodes, self.output_dim, 2**self.input_dim)
         self.raw_luts = nn.Parameter(0.1 * torch.randn(shape, generator=generator))
+
+    def compute_fans(self, name: str) -> tuple[int, int]:
+        return 2**self.input_dim, self.output_dim
+
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        return residual_logits(self.input_dim, clarity)
 
     def train_pins(self, pins: Tensor) -> Tensor:
         entries = hard_lookup_harmonic(torch.sigmoid(self.raw_luts), pins)

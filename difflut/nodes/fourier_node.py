@@ -43,7 +43,7 @@ class FourierNode(LutNode):
         input_dim: int = 6,
         output_dim: int = 1,
         num_nodes: int = 1,
-        init_fn: Callable[..., Any] | None = None,
+        init_fn: str | Callable[..., Any] | None = None,
         init_kwargs: dict[str, Any] | None = None,
         *,
         use_all_frequencies: bool = False,
@@ -65,6 +65,17 @@ class FourierNode(LutNode):
         self.amplitudes = nn.Parameter(0.1 * torch.rand(shape, generator=generator))
         self.phases = nn.Parameter(math.pi * (2 * torch.rand(shape, generator=generator) - 1))
         self.bias = nn.Parameter(torch.full((self.num_nodes, self.output_dim), 0.5))
+
+    def compute_fans(self, name: str) -> tuple[int, int]:
+        return self.frequencies.shape[1], self.output_dim
+
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        # 1/2 + A * cos(pi x_0 + pi): the one frequency that has input 0 alone, shifted by half a period. How decided
+        # that is depends on max_amplitude alone, because amplitudes are normalised.
+        if name == "amplitudes":
+            own = (self.frequencies[:, :, 0] > 0) & (self.frequencies[:, :, 1:] == 0).all(2)
+            return own.to(torch.float32).unsqueeze(2)
+        return torch.tensor(math.pi if name == "phases" else 0.5)
 
     def train_pins(self, pins: Tensor) -> Tensor:
         amplitudes = self._normalise(self.amplitudes)

@@ -26,6 +26,13 @@ class LinearLUTNode(LutNode):
         self.weights = nn.Parameter(0.1 * torch.randn(shape, generator=generator))
         self.bias = nn.Parameter(torch.zeros(self.num_nodes, self.output_dim))
 
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        if name == "bias":
+            return torch.tensor(-clarity)
+        values = torch.zeros(self.input_dim, 1)
+        values[0] = 2 * clarity
+        return values
+
     def train_pins(self, pins: Tensor) -> Tensor:
         return pointwise_logit(self.weights, self.bias, pins)
 

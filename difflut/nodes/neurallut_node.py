@@ -54,7 +54,7 @@ class NeuralLUTNode(LutNode):
         input_dim: int = 6,
         output_dim: int = 1,
         num_nodes: int = 1,
-        init_fn: Callable[..., Any] | None = None,
+        init_fn: str | Callable[..., Any] | None = None,
         init_kwargs: dict[str, Any] | None = None,
         *,
         hidden_width: int = 8,
@@ -111,6 +111,26 @@ class NeuralLUTNode(LutNode):
         self.noise_counter += 1
         u = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=logits.dtype)
         return torch.logit(u, eps=1e-6)  # u is never 0 or 1 exactly
+
+    def compute_fans(self, name: str) -> tuple[int, int]:
+        kind, _, layer = name.partition(".")
+        shape = self.get_parameter(f"{kind.replace('biases', 'weights')}.{layer}").shape
+        return shape[1], shape[2]
+
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        # Input 0 goes through unit 0 of every layer. Only the last layer and sigmoids need it turned into a logit.
+        kind, _, layer = name.partition(".")
+        values = torch.zeros_like(self.get_parameter(name))
+        if kind in {"skip_weights", "skip_biases"}:
+            return values
+        is_last = int(layer) == self.depth - 1
+        is_logit = is_last or self.activation == "sigmoid"
+        units = slice(None) if is_last else slice(1)
+        if kind == "layer_weights":
+            values[:, 0, units] = 2 * clarity if is_logit else 1.0
+        elif is_logit:
+            values[:, units] = -clarity
+        return values
 
     def train_pins(self, pins: Tensor) -> Tensor:
         logits = self._apply_network(pins, affine)

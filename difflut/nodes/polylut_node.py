@@ -38,7 +38,7 @@ class PolyLUTNode(LutNode):
         input_dim: int = 6,
         output_dim: int = 1,
         num_nodes: int = 1,
-        init_fn: Callable[..., Any] | None = None,
+        init_fn: str | Callable[..., Any] | None = None,
         init_kwargs: dict[str, Any] | None = None,
         *,
         degree: int = 3,
@@ -61,6 +61,12 @@ class PolyLUTNode(LutNode):
         self.register_buffer("_factors", torch.tensor(factors), persistent=False)
         shape = (self.num_nodes, self.num_monomials, self.output_dim)
         self.weights = nn.Parameter(0.1 * torch.randn(shape, generator=generator))
+
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        values = torch.zeros(self.num_monomials, 1)
+        values[0] = -clarity
+        values[self.monomial_combinations.index((1, *[0] * (self.input_dim - 1)))] = 2 * clarity
+        return values
 
     def train_pins(self, pins: Tensor) -> Tensor:
         padded = torch.cat([torch.ones_like(pins[:, :1]), pins], dim=1)

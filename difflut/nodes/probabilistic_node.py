@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from difflut.nodes.base_node import LutNode
+from difflut.nodes.base_node import LutNode, residual_logits
 from difflut.registry import register_node
 from difflut.rules.multilinear import multilinear
 
@@ -34,7 +34,7 @@ class ProbabilisticNode(LutNode):
         input_dim: int = 6,
         output_dim: int = 1,
         num_nodes: int = 1,
-        init_fn: Callable[..., Any] | None = None,
+        init_fn: str | Callable[..., Any] | None = None,
         init_kwargs: dict[str, Any] | None = None,
         *,
         temperature: float = 1.0,
@@ -47,6 +47,9 @@ class ProbabilisticNode(LutNode):
     def create_parameters(self, generator: torch.Generator) -> None:
         shape = (self.num_nodes, 2**self.input_dim, self.output_dim)
         self.raw_weights = nn.Parameter(torch.randn(shape, generator=generator))
+
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        return residual_logits(self.input_dim, clarity).unsqueeze(1)
 
     def train_pins(self, pins: Tensor) -> Tensor:
         probabilities = torch.sigmoid(self.raw_weights / self.temperature)

@@ -34,7 +34,7 @@ class WARPNode(LutNode):
         input_dim: int = 6,
         output_dim: int = 1,
         num_nodes: int = 1,
-        init_fn: Callable[..., Any] | None = None,
+        init_fn: str | Callable[..., Any] | None = None,
         init_kwargs: dict[str, Any] | None = None,
         *,
         temperature: float = 1.0,
@@ -47,6 +47,11 @@ class WARPNode(LutNode):
     def create_parameters(self, generator: torch.Generator) -> None:
         shape = (self.num_nodes, 2**self.input_dim, self.output_dim)
         self.coefficients = nn.Parameter(0.1 * torch.randn(shape, generator=generator))
+
+    def residual_values(self, name: str, clarity: float) -> Tensor:
+        values = torch.zeros(2**self.input_dim, 1)
+        values[1] = clarity
+        return values
 
     def train_pins(self, pins: Tensor) -> Tensor:
         # z is linear in every input, so it is the multilinear extension of its own values at the corners.

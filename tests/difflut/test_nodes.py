@@ -261,7 +261,7 @@ def test_wrong_arguments_are_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match="table entries"):
         node_class(input_dim=16, num_nodes=2**13)
     with pytest.raises(TypeError, match="init_fn"):
-        node_class(init_fn="normal")  # type: ignore[arg-type]
+        node_class(init_fn=3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -1,0 +1,1 @@
+"""Helpers that node families share."""
