@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from difflut.layers.augmentation import BitFlips, stabilise_gradient
+from difflut.layers.layer_config import LayerConfig
 from difflut.nodes.base_node import LutNode
 from difflut.registry import REGISTRY
 
@@ -26,6 +28,8 @@ class BaseLUTLayer(nn.Module, ABC):
     n : pins per node; if not given, ``node_kwargs["input_dim"]``, else 6.
     node_kwargs : further arguments of the node family.
     seed : fixes wiring and start values, independently of the global random state.
+    layer_config : what training does to bits and gradients; nothing if not given. It is not copied: a change acts from
+        the next step on.
 
     Raises
     ------
@@ -44,6 +48,8 @@ class BaseLUTLayer(nn.Module, ABC):
         n: int | None = None,
         node_kwargs: dict[str, Any] | None = None,
         seed: int = 42,
+        *,
+        layer_config: LayerConfig | None = None,
     ) -> None:
         super().__init__()
         node_kwargs = dict(node_kwargs or {})
@@ -58,6 +64,8 @@ class BaseLUTLayer(nn.Module, ABC):
         generator = torch.Generator().manual_seed(seed)
         self.create_wiring(generator)
         self.nodes = node_class(input_dim=n, num_nodes=output_size, generator=generator, **node_kwargs)
+        self.layer_config = LayerConfig() if layer_config is None else layer_config
+        self.bit_flips = BitFlips(generator)
 
     @abstractmethod
     def create_wiring(self, generator: torch.Generator) -> None:
@@ -83,10 +91,19 @@ class BaseLUTLayer(nn.Module, ABC):
             raise ValueError(
                 f"{type(self).__name__} got input of shape {tuple(x.shape)}; expected (batch, {self.input_size})."
             )
-        return self.nodes.forward_pins(self.select_pins(x.t())).flatten(0, 1).t()
+        return self._answer(self.select_pins(x.t())).flatten(0, 1).t()
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, output_size={self.output_size}, n={self.n}"
+
+    def _answer(self, pins: Tensor) -> Tensor:
+        """Apply the nodes and, in training, the augmentation: (output_size, n, batch) -> (output_size, ., batch)."""
+        if self.training and self.layer_config.flip_probability > 0:
+            pins = self.bit_flips(pins, self.layer_config.flip_probability)
+        outputs = self.nodes.forward_pins(pins)
+        if self.training and self.layer_config.grad_stabilization != "none":
+            outputs = stabilise_gradient(outputs, self.layer_config)
+        return outputs
 
     def _agree_on_n(self, n: int | None, input_dim: int | None) -> int:
         if n is None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from difflut.layers.base_layer import BaseLUTLayer
+from difflut.layers.layer_config import LayerConfig
 from difflut.layers.wiring import draw_covering_rows
 from difflut.nodes.base_node import LutNode
 from difflut.registry import register_layer
@@ -47,13 +48,14 @@ class LearnableLayer(BaseLUTLayer):
         *,
         num_candidates: int = 16,
         routing_tau: float = 1.0,
+        layer_config: LayerConfig | None = None,
     ) -> None:
         if type(num_candidates) is not int or num_candidates < 1:
             raise ValueError(f"LearnableLayer: num_candidates is {num_candidates!r}; it must be a positive integer.")
         if not routing_tau > 0:
             raise ValueError(f"LearnableLayer: routing_tau is {routing_tau!r}; it must be above 0.")
         self._num_candidates = num_candidates
-        super().__init__(input_size, output_size, node_type, n, node_kwargs, seed)
+        super().__init__(input_size, output_size, node_type, n, node_kwargs, seed, layer_config=layer_config)
         self.routing_tau = routing_tau
 
     def create_wiring(self, generator: torch.Generator) -> None:

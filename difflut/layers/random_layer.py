@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from difflut.layers.base_layer import BaseLUTLayer
+from difflut.layers.layer_config import LayerConfig
 from difflut.layers.wiring import draw_covering_rows, draw_distinct_rows
 from difflut.nodes.base_node import LutNode
 from difflut.registry import register_layer
@@ -36,11 +37,12 @@ class RandomLayer(BaseLUTLayer):
         seed: int = 42,
         *,
         ensure_full_input_coverage: bool = True,
+        layer_config: LayerConfig | None = None,
     ) -> None:
         if type(ensure_full_input_coverage) is not bool:
             raise TypeError("RandomLayer: ensure_full_input_coverage must be true or false.")
         self._draw_rows = draw_covering_rows if ensure_full_input_coverage else draw_distinct_rows
-        super().__init__(input_size, output_size, node_type, n, node_kwargs, seed)
+        super().__init__(input_size, output_size, node_type, n, node_kwargs, seed, layer_config=layer_config)
 
     def create_wiring(self, generator: torch.Generator) -> None:
         wiring = self._draw_rows(self.input_size, self.output_size, self.n, generator)

@@ -112,6 +112,8 @@ class SimpleFeedForward(BaseLUTModel):
             if key == "output_tau":
                 self.output_layer.tau = value
             for layer in self.lut_layers():
+                if hasattr(layer.layer_config, key):
+                    setattr(layer.layer_config, key, value)
                 for module in (layer, layer.nodes):
                     if key in module.runtime_keys:
                         setattr(module, key, value)

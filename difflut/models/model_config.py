@@ -10,6 +10,7 @@ import yaml
 
 from difflut.errors import ConfigError
 from difflut.input_format import InputFormat
+from difflut.layers.layer_config import LayerConfig
 from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES
 from difflut.registry import REGISTRY
 
@@ -33,8 +34,8 @@ class ModelConfig:
     node_input_dim : inputs per node, 1 to 16.
     layer_widths : nodes per layer, first layer first.
     num_classes : classes the network tells apart.
-    runtime : settings that keep trained weights valid: ``output_tau``, and those of the layer and node family
-        (``routing_tau`` for learnable, ``temperature`` for probabilistic).
+    runtime : settings that keep trained weights valid: ``output_tau``, the fields of `LayerConfig`, and those of the
+        layer and node family (``routing_tau`` for learnable, ``temperature`` for probabilistic).
     pretrained, pretrained_name : reserved for published weights; this version ships none and refuses true.
     dataset : name of the data set, for information.
     input_size : features per sample; if not given, taken from the data that fit the encoder.
@@ -154,15 +155,25 @@ class ModelConfig:
     def _check_runtime(self) -> None:
         _check_keys("runtime", self.runtime)
         layer, node = REGISTRY.get_layer(self.layer_type), REGISTRY.get_node(self.node_type)
-        known = ["output_tau", *layer.runtime_keys, *node.runtime_keys]
+        of_layer_config = [entry.name for entry in fields(LayerConfig)]
+        known = ["output_tau", *layer.runtime_keys, *node.runtime_keys, *of_layer_config]
         for key, value in self.runtime.items():
             if key not in known:
                 raise ConfigError(
                     f"Unknown setting runtime.{key} for a {self.layer_type} layer of {self.node_type} nodes; "
                     f"known: {', '.join(known)}."
                 )
-            if type(value) not in (int, float) or not 0 < value <= MAX_TEMPERATURE:
+            if key in of_layer_config:
+                self._check_layer_setting(key, value)
+            elif type(value) not in (int, float) or not 0 < value <= MAX_TEMPERATURE:
                 raise ConfigError(f"runtime.{key} is {value!r}; it must be a number above 0 up to {MAX_TEMPERATURE:g}.")
+
+    @staticmethod
+    def _check_layer_setting(key: str, value: object) -> None:
+        try:
+            setattr(LayerConfig(), key, value)
+        except ValueError as error:
+            raise ConfigError(f"runtime.{error}") from error
 
     def _check_descriptions(self) -> None:
         _check_keys("node_kwargs", self.node_kwargs)

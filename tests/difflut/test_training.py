@@ -148,12 +148,22 @@ train(config, sys.argv[2], data_path=sys.argv[3], on_step=die)
 """
 
 
-@pytest.mark.parametrize("node_type", ["dwn", "neurallut"])  # neurallut trains with noise
-def test_a_killed_run_resumes_to_the_same_weights(data_path: Path, tmp_path: Path, node_type: str) -> None:
+@pytest.mark.parametrize(
+    ("node_type", "runtime"),
+    [
+        ("dwn", {}),
+        ("neurallut", {}),  # trains with noise
+        ("dwn", {"flip_probability": 0.1, "grad_stabilization": "layerwise"}),
+    ],
+)
+def test_a_killed_run_resumes_to_the_same_weights(
+    data_path: Path, tmp_path: Path, node_type: str, runtime: dict[str, Any]
+) -> None:
     settings = make_settings()
     settings["model"]["node_type"] = node_type
+    settings["model"]["runtime"].update(runtime)
     config = TrainingConfig.from_dict(settings)
-    arguments = [yaml.safe_dump(settings), str(tmp_path / "killed"), str(data_path)]
+    arguments = [yaml.safe_dump(settings, sort_keys=False), str(tmp_path / "killed"), str(data_path)]
     process = subprocess.run([sys.executable, "-c", KILLED_RUN, *arguments], cwd=ROOT, check=False)
     assert process.returncode == -signal.SIGKILL
     assert len(RunState.load(tmp_path / "killed/last.ckpt").history) == 2
