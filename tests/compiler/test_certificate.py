@@ -19,7 +19,6 @@ from difflut_compiler.verify.certificate import (
     RUNG_NAMES,
     Certificate,
     Finding,
-    NotCheckedError,
     climb,
     not_checked,
     require_some,
@@ -96,7 +95,7 @@ def answers_of(graph: LutGraph, inputs: np.ndarray) -> ModelAnswers:
 def test_rung_1_counts_votes_and_classes() -> None:
     graph = small_graph(True)
     inputs = random_inputs(graph, 50)
-    finding = check_lowering(graph, class_count_nets(graph), inputs, answers_of(graph, inputs), "50 samples")
+    finding = check_lowering(graph, class_count_nets(graph), inputs, answers_of(graph, inputs), [], "50 samples")
     assert finding.comparisons == 50 * (3 + 1)
 
 
@@ -110,7 +109,7 @@ def test_rung_1_fails_on_a_single_difference(wrong: str) -> None:
     else:
         answers.class_index[17] = (answers.class_index[17] + 1) % 3
     with pytest.raises(MismatchError, match="graph and model differ on 1 of 50 samples, first sample 17"):
-        check_lowering(graph, class_count_nets(graph), inputs, answers, "50 samples")
+        check_lowering(graph, class_count_nets(graph), inputs, answers, [], "50 samples")
 
 
 def test_rung_1_without_samples_is_an_error() -> None:
@@ -118,7 +117,7 @@ def test_rung_1_without_samples_is_an_error() -> None:
     inputs = random_inputs(graph, 1)[:0]
     nothing = ModelAnswers(np.zeros(0, dtype=np.int64), np.zeros((0, 3), dtype=np.int64), "1.0")
     with pytest.raises(CompilerError, match="compared nothing"):
-        check_lowering(graph, class_count_nets(graph), inputs, nothing, "no samples")
+        check_lowering(graph, class_count_nets(graph), inputs, nothing, [], "no samples")
 
 
 # -- rung 2 and the vectors --------------------------------------------------------------------------------------------
@@ -126,8 +125,9 @@ def test_rung_1_without_samples_is_an_error() -> None:
 
 def test_rung_2_says_what_was_proven_how(tmp_path: Path) -> None:
     graph = make_graph(Shape(), 3)
+    lowered = graph.copy()
     steps = run_passes(graph, OPTIMISE, random_inputs(graph, 10))
-    finding = check_passes(steps, graph, schedule(graph, "layers"), 10, tmp_path)
+    finding = check_passes(lowered, steps, graph, schedule(graph, "layers"), 10, tmp_path)
     assert finding.comparisons > 0
     assert f"{len(steps)} pass steps proven net by net" in finding.reason
     assert "outputs equal on 10 vectors" in finding.reason

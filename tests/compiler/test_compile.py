@@ -266,13 +266,13 @@ def test_hardware_of_an_earlier_compile_does_not_outlive_a_failure(
 def test_a_model_that_answers_otherwise_fails_the_first_rung(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lower_another(self: Any, name: str) -> tuple[LutGraph, list[int]]:
-        graph, counts = lower(self, name)
+    def lower_another(self: Any, name: str) -> tuple[LutGraph, list[int], Mapping[str, list[int]]]:
+        graph, counts, layer_bits = lower(self, name)
         net = max(net for net in graph if isinstance(graph.node(net).op, Lut))
         op = graph.node(net).op
         assert isinstance(op, Lut)
         graph.replace(net, Lut(op.fan_in, op.table ^ (1 << (1 << op.fan_in)) - 1), graph.node(net).operands)
-        return graph, counts
+        return graph, counts, layer_bits
 
     lower = LoadedModel.lower
     monkeypatch.setattr(LoadedModel, "lower", lower_another)

@@ -127,6 +127,31 @@ def test_folded_lut_computes_the_same(op: Lut, data: st.DataObject) -> None:
     assert set(folded.kept) <= set(free)
 
 
+@given(st.lists(st.sampled_from([None, 0, 1]), min_size=1, max_size=8), st.integers(0, 5))
+def test_folded_popcount_computes_the_same(constants: list[int | None], offset: int) -> None:
+    op = PopCount(offset)
+    free = [pin for pin, value in enumerate(constants) if value is None]
+    folded = op.fold([BIT if value is None else Operand(Const(value), 1) for value in constants])
+    if folded is None:
+        assert len(free) == len(constants)
+        return
+    assert list(folded.kept) == free
+    for ones in range(len(free) + 1):
+        values = dict(zip(free, [1] * ones + [0] * len(free), strict=False))
+        pins = [values[pin] if value is None else value for pin, value in enumerate(constants)]
+        assert slow(folded.op, [pins[pin] for pin in folded.kept]) == slow(op, pins)
+
+
+@pytest.mark.parametrize(
+    ("scores", "folded"),
+    [([3, 1], 0), ([1, 3, 3], 1), ([0, 0, 0], 0), ([2], 0), ([None], 0), ([3, None], None), ([None, None], None)],
+)
+def test_argmax_folds_where_its_operands_leave_no_choice(scores: list[int | None], folded: int | None) -> None:
+    operands = [WORD if score is None else Operand(Const(score, 4), 4) for score in scores]
+    result = ArgMax().fold(operands)
+    assert (result.op if result else None) == (None if folded is None else Const(folded, ArgMax().width(operands)))
+
+
 @pytest.mark.parametrize(("threshold", "folded"), [(-5, 1), (-4, 1), (-3, None), (0, None), (3, None), (4, 0), (9, 0)])
 def test_comparator_folds_exactly_where_it_is_constant(threshold: int, folded: int | None) -> None:
     result = Compare(threshold).fold([Operand(Input("x", 3, signed=True), 3)])
