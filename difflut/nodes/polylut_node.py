@@ -14,7 +14,7 @@ from difflut.nodes.base_node import MAX_TABLE_ENTRIES, LutNode
 from difflut.registry import register_node
 from difflut.rules.pointwise import pointwise_logit
 
-MAX_MONOMIALS = 2**17
+MAX_FACTORS = 2**20  # of all monomials together: 16 inputs up to degree 6
 
 
 @register_node("polylut")
@@ -53,7 +53,7 @@ class PolyLUTNode(LutNode):
         n = self.input_dim
         self.num_monomials = math.comb(n + self.degree, self.degree)
         size = self.num_nodes * self.output_dim * self.num_monomials
-        if self.num_monomials > MAX_MONOMIALS or size > MAX_TABLE_ENTRIES:
+        if self.num_monomials * self.degree > MAX_FACTORS or size > MAX_TABLE_ENTRIES:
             raise ValueError(f"PolyLUTNode: degree {self.degree} of {n} inputs needs too many weights.")
         # Every monomial has `degree` factors: 0 stands for the constant 1, j + 1 for input j.
         factors = list(combinations_with_replacement(range(n + 1), self.degree))
