@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from difflut.models import ModelConfig, build_model
-from difflut.nodes import DWNNode, LinearLUTNode, LutNode, NeuralLUTNode, ProbabilisticNode
+from difflut.nodes import DiffLogicNode, DWNNode, LinearLUTNode, LutNode, NeuralLUTNode, ProbabilisticNode
 from difflut.registry import REGISTRY, register_initializer
 
 NODES = REGISTRY.list_nodes()
@@ -96,6 +96,12 @@ def test_residual_nodes_pass_input_0_on(name: str, outputs: int) -> None:
         bank = REGISTRY.get_node(name)(n, outputs, 3, init_fn="residual")
         expected = torch.arange(2**n) % 2 == 1
         assert torch.equal(bank.truth_table(), expected.expand(3, outputs, -1))
+
+
+def test_residual_logic_gates_still_read_two_different_inputs() -> None:
+    indices = DiffLogicNode(3, 4, 50, init_fn="residual").indices
+    assert (indices[:, :, 0] == 0).all()
+    assert set(indices[:, :, 1].flatten().tolist()) == {1, 2}
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "leakyrelu"])
