@@ -30,7 +30,6 @@ class PolyLUTNode(LutNode):
     degree : highest total degree, 1 or more. All others as in `LutNode`.
     """
 
-    _factors: Tensor
     weights: nn.Parameter
 
     def __init__(
@@ -58,7 +57,6 @@ class PolyLUTNode(LutNode):
         # Every monomial has `degree` factors: 0 stands for the constant 1, j + 1 for input j.
         factors = list(combinations_with_replacement(range(n + 1), self.degree))
         self.monomial_combinations = [tuple(row.count(j + 1) for j in range(n)) for row in factors]
-        self.register_buffer("_factors", torch.tensor(factors), persistent=False)
         shape = (self.num_nodes, self.num_monomials, self.output_dim)
         self.weights = nn.Parameter(0.1 * torch.randn(shape, generator=generator))
 
@@ -69,11 +67,7 @@ class PolyLUTNode(LutNode):
         return values
 
     def train_pins(self, pins: Tensor) -> Tensor:
-        padded = torch.cat([torch.ones_like(pins[:, :1]), pins], dim=1)
-        monomials = padded.index_select(1, self._factors[1:, 0])
-        for column in self._factors[1:, 1:].unbind(1):
-            monomials = monomials * padded.index_select(1, column)
-        return pointwise_logit(self.weights[:, 1:], self.weights[:, 0], monomials)
+        return pointwise_logit(self.weights[:, 1:], self.weights[:, 0], _multiply_out(pins, self.degree))
 
     def truth_table(self) -> Tensor:
         # A power of a bit is the bit, so monomials of equal support S are one; its coefficient counts at every
@@ -87,3 +81,15 @@ class PolyLUTNode(LutNode):
             pairs = logits.view(self.num_nodes, self.output_dim, -1, 2, 2**j)
             pairs[:, :, :, 1] += pairs[:, :, :, 0]
         return (logits >= 0).to(self.weights.device)
+
+
+def _multiply_out(pins: Tensor, degree: int) -> Tensor:
+    """Return (num_nodes, monomials, batch): all of degree 1, 2, ... `degree`, each degree in lexicographic order."""
+    n = pins.shape[1]
+    levels = [pins]
+    for d in range(2, degree + 1):
+        # Input j times the monomials of degree d - 1 in inputs j and above, which stand last.
+        counts = [math.comb(n - j + d - 2, d - 1) for j in range(n)]
+        level = [pins[:, j : j + 1] * levels[-1][:, -count:] for j, count in enumerate(counts)]
+        levels.append(torch.cat(level, dim=1))
+    return torch.cat(levels, dim=1)
