@@ -66,14 +66,15 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     with step("load"):
         loaded = load_model(folder / "model.pth")
     with step("lower"):
-        lowered, count_nets = loaded.lower("network")
+        lowered, count_nets, layer_bits = loaded.lower("network")
     with step("evaluate"):
         vectors = make_vectors(lowered, None)
         answers = loaded.answers(vectors.inputs)
-        ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, vectors.describe())
+        layers = loaded.layer_answers(vectors.made, layer_bits)
+        ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, layers, vectors.describe())
     with step("passes"):
         graph = lowered.copy()
-        sample = vectors.inputs[-1024:]
+        sample = vectors.inputs[:1024]
         steps = run_passes(graph, OPTIMISE, sample)
         steps += run_passes(graph, EXPAND, sample, repeat=False)
     with step("schedule"):
@@ -86,7 +87,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     compile_megabytes = round(peak_megabytes())
     if arguments.prove:
         with step("prove passes"):
-            ladder.check_passes(steps, graph, scheduled, len(sample), ladder.make_folder(folder, "passes"))
+            ladder.check_passes(lowered, steps, graph, scheduled, len(sample), ladder.make_folder(folder, "passes"))
         with step("prove RTL"):
             ladder.check_rtl(plan, scheduled, lowered, ladder.make_folder(folder, "rtl"))
     if arguments.simulate:

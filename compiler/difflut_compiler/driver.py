@@ -184,16 +184,17 @@ def _build(request: CompileRequest, clock: StepClock, observer: Observer | None)
         loaded = load_model(request.model_path)
         data = loaded.load_data(request.data) if request.data is not None else None
     with clock.step("lower"):
-        lowered, count_nets = loaded.lower(request.top)
+        lowered, count_nets, layer_bits = loaded.lower(request.top)
     with clock.step("evaluate"):
         vectors = make_vectors(lowered, data.inputs if data is not None else None)
         answers = loaded.answers(vectors.inputs)
+        layers = loaded.layer_answers(vectors.made, layer_bits)
         first_rung = climb(
-            1, lambda: ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, vectors.describe())
+            1, lambda: ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, layers, vectors.describe())
         )
     with clock.step("passes"):
         graph = lowered.copy()
-        sample = vectors.inputs[-PASS_VECTORS:]
+        sample = vectors.inputs[:PASS_VECTORS]
         steps = run_passes(graph, OPTIMISE, sample, observer=observer)
         optimised_size = graph.size()
         steps += run_passes(graph, EXPAND, sample, repeat=False, observer=observer)
@@ -221,7 +222,7 @@ class _Checks:
     def passes(self) -> Finding:
         built = self.built
         folder = ladder.make_folder(self.folder, "passes")
-        return ladder.check_passes(built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
+        return ladder.check_passes(built.lowered, built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
 
     def rtl(self) -> Rung:
         if self.missing_for_proof:
@@ -248,7 +249,7 @@ class _Checks:
             self.simulator,
             ladder.make_folder(self.folder, "simulation"),
         )
-        return ladder.check_simulation(self.simulated, built.plan.latency_cycles)
+        return ladder.check_simulation(self.simulated, len(built.vectors.inputs), built.plan.latency_cycles)
 
     def mutation(self) -> Rung:
         if self.missing_for_proof:
@@ -281,8 +282,9 @@ def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | N
     samples = len(data.labels)
 
     def share(classes: NDArray[np.int64]) -> float:
-        return float((classes[:samples] == data.labels).mean())
+        return float((classes[-samples:] == data.labels).mean())
 
-    rtl = share(simulated.outputs["class_index"]) if simulated and simulated.samples >= samples else None
+    all_simulated = simulated is not None and simulated.samples == len(built.vectors.inputs)
+    rtl = share(simulated.outputs["class_index"]) if simulated and all_simulated else None
     graph_classes = built.graph.evaluate(data.inputs)["class_index"]
     return Accuracy(data.name, samples, share(built.answers.class_index), share(graph_classes), rtl)

@@ -2,6 +2,7 @@
 
 CompilerError            2  something in the model or the request cannot be compiled
 |-- GraphError           2  a graph that breaks its own rules
+|-- NotCheckedError      2  a check cannot be made; within a compile it becomes a line of the certificate
 |-- MismatchError        1  two descriptions of the same network disagree
 '-- ToolMissingError     3  an external tool is needed and not installed
 """
@@ -15,6 +16,10 @@ class CompilerError(Exception):
 
 class GraphError(CompilerError):
     """A graph breaks a rule that every :class:`~difflut_compiler.graph.LutGraph` keeps."""
+
+
+class NotCheckedError(CompilerError):
+    """A check has nothing to work on or came to no end; the message is the reason for the certificate."""
 
 
 class MismatchError(CompilerError):

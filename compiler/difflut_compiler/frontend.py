@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 import difflut
-from difflut_compiler.errors import CompilerError
+from difflut.layers.base_layer import BaseLUTLayer
+from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.lower import class_count_nets, lower
-from difflut_compiler.verify.ladder import ModelAnswers
+from difflut_compiler.lower import class_count_nets, trace_lowering
+from difflut_compiler.verify.ladder import LayerAnswers, ModelAnswers
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,21 @@ class LoadedModel:
     model: difflut.SimpleFeedForward
     sha256: str
 
-    def lower(self, name: str) -> tuple[LutGraph, list[int]]:
-        """The model's graph and the nets that hold the votes per class."""
-        graph = lower(self.model, name)
-        return graph, class_count_nets(graph)
+    def lower(self, name: str) -> tuple[LutGraph, list[int], Mapping[str, list[int]]]:
+        """The model's graph, the nets that hold the votes per class, and those of the bits of every layer."""
+        lowering = trace_lowering(self.model, name)
+        return lowering.graph, class_count_nets(lowering.graph), lowering.layer_bits
+
+    def layer_answers(self, inputs: NDArray[np.int64], layer_bits: Mapping[str, list[int]]) -> list[LayerAnswers]:
+        """Eval-mode answers of the encoder and of every layer, on integer inputs ``(samples, features)``."""
+        with torch.no_grad():
+            bits = self.model.encode(self.model.input_format.to_reals(torch.from_numpy(inputs)))
+            answers = [LayerAnswers("encoder", layer_bits["encoder"], _as_bools(bits), None, None)]
+            for index, layer in enumerate(self.model.lut_layers()):
+                name, bits = f"layers.{index}", layer(bits)
+                tables, pins = _all_answers(layer)
+                answers.append(LayerAnswers(name, layer_bits[name], _as_bools(bits), tables, pins))
+        return answers
 
     def answers(self, inputs: NDArray[np.int64]) -> ModelAnswers:
         """Eval-mode votes and classes for integer inputs ``(samples, features)``."""
@@ -62,11 +75,35 @@ class LoadedModel:
         return LabelledData(dataset.name, integers.numpy(), dataset.y_test.numpy())
 
 
+def _all_answers(layer: BaseLUTLayer) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """A layer's eval-mode answers at every address, ``(outputs, 2**n)``, and what its pins read, ``(outputs, n)``."""
+    addresses = torch.arange(1 << layer.n)
+    bits = (addresses[None, :] >> torch.arange(layer.n)[:, None] & 1).to(torch.float32)
+    answers = layer.nodes.forward_pins(bits.expand(layer.output_size, -1, -1)).flatten(0, 1)
+    pins = layer.mapping().repeat_interleave(layer.nodes.output_dim, dim=0)
+    return _as_bools(answers), pins.cpu().numpy()
+
+
+def _as_bools(bits: torch.Tensor) -> NDArray[np.bool_]:
+    """Exact zeros and ones as booleans; anything else would not be a bit."""
+    if not torch.isin(bits, torch.tensor([0.0, 1.0])).all():
+        raise MismatchError("the model in eval mode answers with something else than bits")
+    found: NDArray[np.bool_] = bits.cpu().numpy() != 0
+    return found
+
+
 def load_model(path: Path) -> LoadedModel:
     """Load a checked ``model.pth``; raises :class:`difflut.CheckpointError` naming the file and what is wrong."""
+    sha256 = _hash_file(path)
     model = difflut.load_model(path)
-    model.eval()
-    return LoadedModel(model, hashlib.sha256(path.read_bytes()).hexdigest())
+    if _hash_file(path) != sha256:
+        raise CompilerError(f"{path} was written while it was read; compile again when it is finished")
+    return LoadedModel(model, sha256)
+
+
+def _hash_file(path: Path) -> str:
+    """SHA-256 of a file's contents; of nothing if it cannot be read, which loading then reports."""
+    return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
 
 
 def load_dataset(source: str) -> difflut.Dataset:

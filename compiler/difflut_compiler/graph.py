@@ -89,9 +89,12 @@ class LutGraph:
 
     def replace(self, net: int, op: AnyOp, operands: Iterable[int]) -> None:
         """Give an existing net a new operation; its origin and its readers stay."""
-        origin = self.node(net).origin
-        self.dag.remove_edges_from([(operand, net) for operand in set(self.node(net).operands)])
-        self._place(net, op, tuple(operands), origin)
+        old = self.node(net)
+        self.dag.remove_edges_from([(operand, net) for operand in set(old.operands)])
+        self._place(net, op, tuple(operands), old.origin)
+        if self.node(net).width != old.width:
+            for reader in list(self.dag.successors(net)):
+                self.replace(reader, self.node(reader).op, self.node(reader).operands)
 
     def remove(self, nets: Iterable[int]) -> None:
         """Remove nets that nothing reads any more."""

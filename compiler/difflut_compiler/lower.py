@@ -39,13 +39,14 @@ XOR_FAN_IN = 6
 
 
 @dataclass
-class _Lowering:
-    """A graph being built: ``bits`` are the nets that the next module reads."""
+class Lowering:
+    """A graph being built: ``bits`` are the nets that the next module reads, ``layer_bits`` those of every layer."""
 
     graph: LutGraph
     input_format: InputFormat
     features: list[int] = field(default_factory=list)
     bits: list[int] = field(default_factory=list)
+    layer_bits: dict[str, list[int]] = field(default_factory=dict)
 
 
 def lower(model: BaseLUTModel, name: str) -> LutGraph:
@@ -53,20 +54,25 @@ def lower(model: BaseLUTModel, name: str) -> LutGraph:
 
     Raises :class:`CompilerError` naming the first module that has no hardware form.
     """
+    return trace_lowering(model, name).graph
+
+
+def trace_lowering(model: BaseLUTModel, name: str) -> Lowering:
+    """Like :func:`lower`, and also says which nets hold the bits of the encoder and of every layer."""
     if type(model) is not SimpleFeedForward:
         raise _refusal("the model", model, [SimpleFeedForward])
     layer_names = [f"layers.{index}" for index in range(len(model.layers))]
     graph = LutGraph(name, (INPUT, ENCODER, *layer_names, CLASS_COUNTS, ARGMAX, OUTPUT))
-    state = _Lowering(graph, model.input_format)
-    _lower_module(state, ENCODER, model.encoder)
-    for layer_name, layer in zip(layer_names, model.layers, strict=True):
-        _lower_module(state, layer_name, layer)
+    state = Lowering(graph, model.input_format)
+    for layer_name, module in zip((ENCODER, *layer_names), (model.encoder, *model.layers), strict=True):
+        _lower_module(state, layer_name, module)
+        state.layer_bits[layer_name] = state.bits
     _lower_module(state, CLASS_COUNTS, model.output_layer)
     graph.verify()
-    return graph
+    return state
 
 
-def _lower_module(state: _Lowering, name: str, module: nn.Module) -> None:
+def _lower_module(state: Lowering, name: str, module: nn.Module) -> None:
     function = _LOWERINGS.get(type(module))
     if function is None:
         raise _refusal(name, module, list(_LOWERINGS))
@@ -78,7 +84,7 @@ def _refusal(where: str, module: nn.Module, supported: Sequence[type]) -> Compil
     return CompilerError(f"{where} is a {type(module).__name__}, which has no hardware form; supported are {names}")
 
 
-def _lower_encoder(state: _Lowering, name: str, encoder: BaseEncoder) -> None:
+def _lower_encoder(state: Lowering, name: str, encoder: BaseEncoder) -> None:
     """Comparators for the thresholds of every feature, and for every bit of its code the parity of some of them.
 
     Comparators of ascending thresholds come on one after another. A bit of the code that flips wherever one of its
@@ -147,7 +153,7 @@ def _parity_lut(fan_in: int, inverted: bool) -> Lut:
     return Lut(fan_in, bools_to_table((ones + inverted) % 2 == 1))
 
 
-def _lower_layer(state: _Lowering, name: str, layer: BaseLUTLayer) -> None:
+def _lower_layer(state: Lowering, name: str, layer: BaseLUTLayer) -> None:
     wiring = layer.mapping().cpu().numpy()
     tables = layer.nodes.truth_table().cpu().numpy()
     expected = (layer.output_size, layer.nodes.output_dim, 1 << layer.n)
@@ -168,7 +174,7 @@ def _lower_layer(state: _Lowering, name: str, layer: BaseLUTLayer) -> None:
     state.bits = outputs
 
 
-def _lower_group_sum(state: _Lowering, name: str, group_sum: GroupSum) -> None:
+def _lower_group_sum(state: Lowering, name: str, group_sum: GroupSum) -> None:
     size = group_sum.group_size(len(state.bits))
     counts = []
     for group in range(group_sum.k):
@@ -179,7 +185,7 @@ def _lower_group_sum(state: _Lowering, name: str, group_sum: GroupSum) -> None:
     state.graph.add(Output("class_index"), (winner,), origin=Origin(OUTPUT, 0))
 
 
-_LOWERINGS: dict[type[nn.Module], Callable[[_Lowering, str, Any], None]] = {
+_LOWERINGS: dict[type[nn.Module], Callable[[Lowering, str, Any], None]] = {
     BinaryEncoder: _lower_encoder,
     DistributiveThermometerEncoder: _lower_encoder,
     GaussianThermometerEncoder: _lower_encoder,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from difflut_compiler.emit import BuildPlan, emit
-from difflut_compiler.errors import CompilerError, MismatchError
+from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, Register
 from difflut_compiler.schedule import PIPELINES
@@ -270,10 +270,17 @@ def test_circuits_with_other_ports_are_not_compared(tmp_path: Path) -> None:
         check_equivalence(one, replace(one, inputs=["b"]), tmp_path)
 
 
-def test_a_checker_without_a_verdict_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        ("Networks are UNDECIDED", NotCheckedError, "did not decide"),
+        ("Reading network from file has failed.", CompilerError, "gave no verdict"),
+    ],
+)
+def test_a_checker_without_a_verdict_proves_nothing(
+    answer: str, error: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = Circuit(["a"], ["y"], [".names a y", "1 1"])
-    monkeypatch.setattr(
-        "difflut_compiler.verify.equivalence.run_abc", lambda commands, folder: "Networks are UNDECIDED"
-    )
-    with pytest.raises(CompilerError, match="ABC reached no verdict"):
+    monkeypatch.setattr("difflut_compiler.verify.equivalence.run_abc", lambda commands, folder: answer)
+    with pytest.raises(error, match=message):
         check_equivalence(one, one, tmp_path)

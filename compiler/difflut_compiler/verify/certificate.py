@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from difflut_compiler.errors import CompilerError, MismatchError, ToolMissingError
+from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError, ToolMissingError
 
 Status = Literal["passed", "failed", "not checked"]
 
@@ -19,10 +19,6 @@ RUNG_NAMES = {
     4: "simulated RTL equals the model in eval mode",
     5: "a flipped table bit is caught",
 }
-
-
-class NotCheckedError(Exception):
-    """A check has nothing to work on; the message is the reason that goes into the certificate."""
 
 
 @dataclass(frozen=True)

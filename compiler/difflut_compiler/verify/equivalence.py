@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from difflut_compiler.errors import CompilerError
+from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError
 from difflut_compiler.verify.tools import run_abc
 
 TIME_LIMIT_SECONDS = 3600
@@ -58,11 +58,15 @@ def check_equivalence(golden: Circuit, revised: Circuit, folder: Path) -> Verdic
     to_aig = "; ".join(f"read_blif {side}.blif; strash; write_aiger {side}.aig" for side in ("golden", "revised"))
     limits = f"-C {CONFLICT_LIMIT} -T {TIME_LIMIT_SECONDS}"
     log = run_abc(f"{to_aig}; &cec {limits} golden.aig revised.aig", folder)
+    if "non-driven" in log:  # ABC takes such nets for 0
+        raise MismatchError("a circuit under comparison reads a net that nothing drives")
     if re.search(r"^Networks are equivalent", log, re.MULTILINE):
         return Verdict(True, "equivalent")
     if "NOT EQUIVALENT" in log:
         return Verdict(False, _name_difference(folder))
-    raise CompilerError(f"ABC reached no verdict within {TIME_LIMIT_SECONDS} s: {log[-600:].strip()}")
+    if "UNDECIDED" in log:
+        raise NotCheckedError(f"ABC did not decide within {TIME_LIMIT_SECONDS} s and {CONFLICT_LIMIT} conflicts")
+    raise CompilerError(f"ABC gave no verdict: {log[-600:].strip()}")
 
 
 def _name_difference(folder: Path) -> str:

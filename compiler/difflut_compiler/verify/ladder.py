@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difflut_compiler.emit import BuildPlan, emit
-from difflut_compiler.errors import MismatchError
+from difflut_compiler.errors import MismatchError, NotCheckedError
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Lut, PopCount
+from difflut_compiler.ops import Lut, PopCount, table_to_bools
 from difflut_compiler.passes import PassStep
 from difflut_compiler.schedule import Schedule
 from difflut_compiler.targets import TARGETS
-from difflut_compiler.verify.certificate import Finding, NotCheckedError, require_some
+from difflut_compiler.verify.certificate import Finding, require_some
 from difflut_compiler.verify.cut import reference_circuit, whole_reference
 from difflut_compiler.verify.equivalence import Verdict, check_equivalence
 from difflut_compiler.verify.netlist import Netlist, cut_hardware, read_back, whole_hardware
@@ -41,10 +41,34 @@ class ModelAnswers:
     library_version: str
 
 
+@dataclass(frozen=True)
+class LayerAnswers:
+    """What one layer of the model answers: bits ``(samples, width)`` on vectors, and for a LUT layer all it can answer.
+
+    ``nets`` are the layer's bits in the graph. ``tables`` ``(width, 2**n)`` are the layer's answers at every address,
+    and ``pins`` ``(width, n)`` the bits of the layer before that make the address; None for an encoder.
+    """
+
+    name: str
+    nets: Sequence[int]
+    bits: NDArray[np.bool_]
+    tables: NDArray[np.bool_] | None
+    pins: NDArray[np.int64] | None
+
+
 def check_lowering(
-    graph: LutGraph, count_nets: Sequence[int], inputs: NDArray[np.int64], answers: ModelAnswers, what: str
+    graph: LutGraph,
+    count_nets: Sequence[int],
+    inputs: NDArray[np.int64],
+    answers: ModelAnswers,
+    layers: Sequence[LayerAnswers],
+    what: str,
 ) -> Finding:
-    """Rung 1: the lowered graph gives the model's votes and class on every vector."""
+    """Rung 1: the lowered graph gives the model's votes and class on every vector, and each layer the model's bits.
+
+    The vectors hold every threshold and the value below it, so an encoder is compared at all of its steps; LUT layers
+    are compared at all addresses and pin by pin, so that nothing depends on the vectors reaching an address.
+    """
     counts = evaluate_nets(graph, inputs, count_nets).T
     found = graph.evaluate(inputs)["class_index"]
     for name, wrong in (
@@ -56,14 +80,37 @@ def check_lowering(
                 f"{name} of graph and model differ on {int(wrong.sum())} of {len(inputs)} samples, "
                 f"first sample {int(np.flatnonzero(wrong)[0])}"
             )
-    compared = require_some(counts.size + found.size, "the comparison with the model")
-    return Finding(compared, f"votes and class on {what}", "torch", answers.library_version)
+    compared = counts.size + found.size + _check_layers(graph, inputs, layers)
+    reason = f"votes and class on {what}; every threshold, wire and table entry of every layer"
+    return Finding(require_some(compared, "the comparison with the model"), reason, "torch", answers.library_version)
+
+
+def _check_layers(graph: LutGraph, inputs: NDArray[np.int64], layers: Sequence[LayerAnswers]) -> int:
+    """Compare layer by layer; returns the number of comparisons."""
+    compared = 0
+    before: NDArray[np.int64] = np.array([], dtype=np.int64)
+    for layer in layers:
+        bits = evaluate_nets(graph, inputs[: len(layer.bits)], layer.nets).T != 0
+        if not np.array_equal(bits, layer.bits):
+            raise MismatchError(f"graph and model differ in the bits of {layer.name}")
+        compared += bits.size
+        if layer.tables is not None and layer.pins is not None:
+            luts = [graph.node(net) for net in layer.nets]
+            tables = [table_to_bools(node.op.table, node.op.fan_in) for node in luts if isinstance(node.op, Lut)]
+            if not np.array_equal(np.array(tables), layer.tables):
+                raise MismatchError(f"graph and model differ in the tables of {layer.name}")
+            if not np.array_equal(np.array([node.operands for node in luts]), before[layer.pins]):
+                raise MismatchError(f"graph and model differ in the wiring of {layer.name}")
+            compared += layer.tables.size + layer.pins.size
+        before = np.array(layer.nets, dtype=np.int64)
+    return compared
 
 
 def check_passes(
-    steps: Sequence[PassStep], graph: LutGraph, scheduled: Schedule, vectors: int, folder: Path
+    lowered: LutGraph, steps: Sequence[PassStep], graph: LutGraph, scheduled: Schedule, vectors: int, folder: Path
 ) -> Finding:
-    """Rung 2: every pass step is proven net by net, and the schedule only adds registers."""
+    """Rung 2: the steps lead from ``lowered`` to ``graph``, each is proven, and the schedule only adds registers."""
+    _check_chain(lowered, steps, graph)
     proofs = [prove_step(step, make_folder(folder, f"pass_{number}")) for number, step in enumerate(steps)]
     nets = check_schedule(graph, scheduled)
     sat, rule = sum(proof.by_sat for proof in proofs), sum(proof.by_rule for proof in proofs)
@@ -75,6 +122,15 @@ def check_passes(
     )
     compared = require_some(sum(proof.comparisons for proof in proofs) + nets, "the proof of the passes")
     return Finding(compared, reason, "abc cec", tool_version("abc"))
+
+
+def _check_chain(lowered: LutGraph, steps: Sequence[PassStep], graph: LutGraph) -> None:
+    """Each step starts where the one before it ended, the first at the lowered graph, the last ends at ``graph``."""
+    ends = [lowered.snapshot(), *(step.after for step in steps)]
+    starts = [*(step.before for step in steps), graph.snapshot()]
+    for end, start in zip(ends, starts, strict=True):
+        if end != start:
+            raise MismatchError("the graph was changed between the recorded steps of the passes")
 
 
 def prove_rtl(netlist: Netlist, scheduled: Schedule, folder: Path) -> tuple[Verdict, int]:
@@ -114,12 +170,12 @@ def rtl_versions(plan: BuildPlan) -> str:
     return tool_version("yosys") + (f", ghdl {tool_version('ghdl')}" if plan.target == "vhdl" else "")
 
 
-def check_simulation(result: SimulationResult, latency_cycles: int) -> Finding:
+def check_simulation(result: SimulationResult, vectors: int, latency_cycles: int) -> Finding:
     """Rung 4, once the simulation has passed."""
     timing = f"each answer after exactly {latency_cycles} clock cycles" if latency_cycles else "combinational"
     return Finding(
         require_some(result.comparisons, "the simulation"),
-        f"{result.samples} samples, {timing}",
+        f"{result.samples} of {vectors} samples, {timing}",
         f"cocotb, {result.simulator}",
         f"{tool_version('cocotb')}, {result.simulator} {tool_version(result.simulator)}",
     )

@@ -65,6 +65,7 @@ hierarchy -check -top {top}
 proc
 flatten
 opt_clean
+write_rtlil netlist.il
 wreduce
 techmap -map cell_map.v
 opt_expr
@@ -79,8 +80,11 @@ write_blif -conn netlist.blif
 """
 
 
+HARDWARE_ONLY = "$hw"
+"""What the names of nets begin with that the graph does not know."""
 CONSTANT_NETS = {"$false": ZERO, "$true": ONE}
 UNDEFINED = "$undef"
+UNDEFINED_CONSTANT = re.compile(r"\b\d+'[01xz-]*[xz-][01xz-]*(?![\w'])")
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,18 @@ def read_back(plan: BuildPlan, folder: Path) -> Netlist:
     """The hardware of ``plan`` as Yosys understands it; :class:`MismatchError` on a cell that it must not have."""
     read = "\n".join(f"read_verilog {source}" for source in write_sources(plan, folder))
     run_yosys(YOSYS_SCRIPT.format(read=read, top=plan.top), folder)
+    with (folder / "netlist.il").open() as lines:
+        _refuse_undefined(lines)
     with (folder / "netlist.blif").open() as lines:
         return _parse_blif(lines)
+
+
+def _refuse_undefined(lines: Iterable[str]) -> None:
+    """Refuse hardware with an undefined bit anywhere: simplification would take it for whatever suits."""
+    for line in lines:
+        found = UNDEFINED_CONSTANT.search(line)
+        if found:
+            raise MismatchError(f"the hardware holds the undefined value {found[0]}")
 
 
 def write_sources(plan: BuildPlan, folder: Path) -> list[str]:
@@ -137,8 +151,10 @@ def _ghdl_netlist(plan: BuildPlan, folder: Path) -> list[str]:
 
 @dataclass
 class Netlist:
-    """A flat netlist: tables ``(nets, rows)``, registers ``result -> source``, and wires that are only names."""
+    """A flat netlist: ports, tables ``(nets, rows)``, registers ``result -> source``, and wires that are only names."""
 
+    inputs: list[str]
+    outputs: list[str]
     tables: list[tuple[list[str], list[str]]]
     registers: dict[str, str]
     clocks: set[str]
@@ -150,12 +166,16 @@ class Netlist:
 
 
 def _parse_blif(lines: Iterable[str]) -> Netlist:
-    netlist = Netlist([], {}, set(), {})
+    netlist = Netlist([], [], [], {}, set(), {})
     for line in _joined(lines):
         words = line.split()
-        if not words or words[0] in (".model", ".inputs", ".outputs", ".end") or line.startswith("#"):
+        if not words or words[0] in (".model", ".end") or line.startswith("#"):
             continue
-        if words[0] == ".names":
+        if words[0] == ".inputs":
+            netlist.inputs += words[1:]
+        elif words[0] == ".outputs":
+            netlist.outputs += words[1:]
+        elif words[0] == ".names":
             netlist.tables.append((words[1:], []))
         elif words[0] == ".latch":
             source, result, edge, clock = words[1:5]
@@ -189,6 +209,7 @@ def cut_hardware(netlist: Netlist, graph: LutGraph) -> CutHardware:
 
     Raises :class:`MismatchError` if the hardware has other registers, clocks or signals than the graph says.
     """
+    _check_ports(netlist, graph)
     names = cut_names(graph)
     wires = _Wires(netlist.aliases, _hardware_names(graph))
     cut_bits = frozenset(names.cut_bits)
@@ -218,6 +239,7 @@ def cut_hardware(netlist: Netlist, graph: LutGraph) -> CutHardware:
         raise MismatchError(
             f"the hardware does not drive {len(missing)} of the circuit's bits, first {graph.describe(net)}"
         )
+    _refuse_undriven(read, driven)
     absent = {*undriven, *(bit for bit, same in wires.joined.items() if same in undriven)}
     for bit, same in wires.joined.items():
         if bit not in absent:
@@ -241,6 +263,8 @@ class _Wires:
         for constant, name in CONSTANT_NETS.items():
             self._name[self._root(constant)] = name
         for hardware, bit in names.items():
+            if self._root(hardware) == UNDEFINED:
+                raise MismatchError(f"the hardware leaves {hardware} undefined")
             first = self._name.setdefault(self._root(hardware), bit)
             if first != bit:
                 self.joined[bit] = first
@@ -255,10 +279,10 @@ class _Wires:
         return net
 
     def __getitem__(self, net: str) -> str:
-        if net == UNDEFINED:
-            raise MismatchError("the hardware reads an undefined value")
         root = self._root(net)
-        return self._name.get(root, f"$hw{root}")
+        if root == UNDEFINED:
+            raise MismatchError("the hardware reads an undefined value")
+        return self._name.get(root, f"{HARDWARE_ONLY}{root}")
 
 
 def whole_hardware(netlist: Netlist, graph: LutGraph) -> Circuit:
@@ -271,6 +295,8 @@ def whole_hardware(netlist: Netlist, graph: LutGraph) -> Circuit:
     for result, source in netlist.registers.items():
         lines += [f".names {wires[source]} {wires[result]}", "1 1"]
     outputs = _output_names(graph)
+    read = {wires[net] for nets, _ in netlist.logic() for net in nets[:-1]} | {wires[net] for net in outputs}
+    _refuse_undriven(read, {wires[nets[-1]] for nets, _ in netlist.logic()} | {wires[net] for net in netlist.registers})
     for hardware, bit in outputs.items():
         lines += [f".names {wires[hardware]} {next_of(bit)}", "1 1"]
     return Circuit(list(ports.values()), [next_of(bit) for bit in outputs.values()], lines)
@@ -296,6 +322,26 @@ def _output_names(graph: LutGraph) -> dict[str, str]:
         for net in graph.outputs()
         for hardware, bit in zip(refs[net].bit_names(), cut_word(graph, net), strict=True)
     }
+
+
+def _check_ports(netlist: Netlist, graph: LutGraph) -> None:
+    """The hardware has the ports of the graph, bit for bit, and no other: a further input could change anything."""
+    clock = ["clk"] if any(isinstance(graph.node(net).op, Register) for net in graph) else []
+    for kind, found, wanted in (
+        ("inputs", netlist.inputs, [*feature_bit_names(graph), *clock]),
+        ("outputs", netlist.outputs, list(_output_names(graph))),
+    ):
+        different = sorted(set(found) ^ set(wanted))
+        if different:
+            raise MismatchError(f"the hardware has other {kind} than the circuit: {', '.join(different[:4])}")
+
+
+def _refuse_undriven(read: Set[str], driven: Set[str]) -> None:
+    """What is read must be driven; the clock, which only registers may see, is not driven by anything either."""
+    undriven = sorted(net for net in read - driven if net.startswith(HARDWARE_ONLY))
+    if undriven:
+        net = undriven[0].removeprefix(HARDWARE_ONLY)
+        raise MismatchError(f"the hardware reads {net}, which is no data of the circuit")
 
 
 def _check_registers(netlist: Netlist, graph: LutGraph, wires: _Wires, absent: Set[str]) -> None:

@@ -10,14 +10,14 @@ SAT is the wrong tool for them: the adder tree of a popcount and the tournament 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.graph import LutGraph, Node
-from difflut_compiler.ops import Add, ArgMax, Const, Greater, Input, Mux, PopCount, Register
+from difflut_compiler.ops import Add, ArgMax, Const, Greater, Input, Mux, Output, PopCount, Register
 from difflut_compiler.passes import PassStep
 from difflut_compiler.schedule import Schedule
 from difflut_compiler.verify.equivalence import Circuit, check_equivalence
@@ -49,6 +49,7 @@ class _Obligation:
 
 def prove_step(step: PassStep, folder: Path) -> StepProof:
     """Prove one step; raises :class:`MismatchError` naming the step and a net if it changed a net's function."""
+    _check_replacements(step)
     by_rule, equal = 0, 0
     by_sat: list[_Obligation] = []
     for net, node in step.before.items():
@@ -65,6 +66,8 @@ def prove_step(step: PassStep, folder: Path) -> StepProof:
         elif target not in step.before and isinstance(node.op, ArgMax):
             _check_tournament(step, before, target)
             by_rule += 1
+        elif before.width != step.after[target].width:
+            raise MismatchError(f"pass {step.name} changed the width of {node.origin}")
         else:
             by_sat.append(_Obligation(net, before, target if target in before.operands else after))
     _check_ports(step)
@@ -72,16 +75,23 @@ def prove_step(step: PassStep, folder: Path) -> StepProof:
     return StepProof(step.name, equal, len(by_sat), by_rule)
 
 
+def _check_replacements(step: PassStep) -> None:
+    """Only inner nets may be replaced; they must be gone, and what replaces them must be there."""
+    for net, target in step.replaced.items():
+        if isinstance(step.before[net].op, Input | Output) or net in step.after:
+            raise MismatchError(f"pass {step.name} replaced {step.before[net].origin}, which must stay")
+        if target in step.replaced or target not in step.after:
+            raise MismatchError(f"pass {step.name} replaced {step.before[net].origin} by a net that is not there")
+
+
 def _final(replaced: Mapping[int, int], net: int) -> int:
-    while net in replaced:
-        net = replaced[net]
-    return net
+    return replaced.get(net, net)
 
 
 def _check_ports(step: PassStep) -> None:
     for kind in ("input", "output"):
-        before = {(net, node.op) for net, node in step.before.items() if node.op.kind == kind}
-        after = {(net, node.op) for net, node in step.after.items() if node.op.kind == kind}
+        before = {(net, node.op, node.width) for net, node in step.before.items() if node.op.kind == kind}
+        after = {(net, node.op, node.width) for net, node in step.after.items() if node.op.kind == kind}
         if before != after:
             raise MismatchError(f"pass {step.name} changed the {kind}s of the circuit")
 
@@ -135,14 +145,14 @@ def _check_sum(step: PassStep, count: Node, root: int) -> None:
     Each adder computes the sum of its operands (proven on the hardware, adder by adder); so the root is the sum of the
     leaves, and it remains to compare the leaves with the operands of the popcount, constants with constants.
     """
-    if _total(step, root, count) != _leaves(step, count):
+    if _total(step, root, frozenset(count.operands)) != _leaves(step, count):
         raise MismatchError(f"pass {step.name}: what replaced {count.origin} does not count its bits once each")
 
 
-def _total(step: PassStep, net: int, count: Node) -> _Sum:
+def _total(step: PassStep, net: int, operands: Set[int]) -> _Sum:
     """The bits and the constant that the tree below ``net`` adds up."""
     node = step.after[net]
-    if net in count.operands:
+    if net in operands:
         return _Sum(Counter([net]), 0)
     if isinstance(node.op, Const):
         return _Sum(Counter(), node.op.value)
@@ -150,7 +160,7 @@ def _total(step: PassStep, net: int, count: Node) -> _Sum:
         return _leaves(step, node)
     if not isinstance(node.op, Add):
         raise MismatchError(f"pass {step.name}: {node.origin} in an adder tree is neither a sum nor a count")
-    left, right = (_total(step, operand, count) for operand in node.operands)
+    left, right = (_total(step, operand, operands) for operand in node.operands)
     total = _Sum(left.bits + right.bits, left.constant + right.constant)
     greatest = total.bits.total() + total.constant
     if greatest >= 1 << node.width:
@@ -200,18 +210,14 @@ def _check_tournament(step: PassStep, argmax: Node, root: int) -> None:
             raise fail(wins)
         if left_range.stop != right_range.start:
             raise fail(index)
-        return _winner_score(step.after, wins, left_score, right_score), range(left_range.start, right_range.stop)
+        # The final has no score, and nothing asks for it.
+        score = scores.get((wins, left_score, right_score), -1)
+        return score, range(left_range.start, right_range.stop)
 
+    scores = {node.operands: net for net, node in step.after.items() if isinstance(node.op, Mux)}
     _, positions = walk(root)
     if positions != range(len(argmax.operands)) or step.after[root].width != argmax.width:
         raise MismatchError(f"pass {step.name}: the tournament of {argmax.origin} leaves out operands")
-
-
-def _winner_score(nodes: Mapping[int, Node], wins: int, left: int, right: int) -> int:
-    """The net that carries the winner's score; the final has none, and nothing asks for it."""
-    wanted = (wins, left, right)
-    found = [net for net, node in nodes.items() if isinstance(node.op, Mux) and node.operands == wanted]
-    return found[0] if found else -1
 
 
 def check_schedule(graph: LutGraph, scheduled: Schedule) -> int:

@@ -16,15 +16,20 @@ RANDOM_SEED = 2024
 
 @dataclass(frozen=True)
 class Vectors:
-    """Integer inputs ``(samples, features)``: first those of the data, if any were given, then corners, then random."""
+    """Integer inputs ``(samples, features)``: corners, then random ones, then those of the data, if any were given."""
 
     inputs: NDArray[np.int64]
     data_samples: int
     corner_samples: int
     random_samples: int
 
+    @property
+    def made(self) -> NDArray[np.int64]:
+        """The corner and random inputs, without the data."""
+        return self.inputs[: self.corner_samples + self.random_samples]
+
     def describe(self) -> str:
-        parts = [(self.data_samples, "data"), (self.corner_samples, "corner"), (self.random_samples, "random")]
+        parts = [(self.corner_samples, "corner"), (self.random_samples, "random"), (self.data_samples, "data")]
         return ", ".join(f"{count} {kind}" for count, kind in parts if count) + " samples"
 
 
@@ -36,7 +41,7 @@ def make_vectors(graph: LutGraph, data: NDArray[np.int64] | None) -> Vectors:
     corners = _corners(graph, low, high)
     random = np.random.default_rng(RANDOM_SEED).integers(low, high + 1, (RANDOM_SAMPLES, len(words)))
     given = np.zeros((0, len(words)), dtype=np.int64) if data is None else data
-    return Vectors(np.concatenate([given, corners, random]), len(given), len(corners), len(random))
+    return Vectors(np.concatenate([corners, random, given]), len(given), len(corners), len(random))
 
 
 def _corners(graph: LutGraph, low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,0 +1,128 @@
+"""What must never be proven: hardware and pass records that differ where a careless comparison does not look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from difflut_compiler.errors import MismatchError
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.ops import Lut, Output
+from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
+from difflut_compiler.schedule import schedule
+from difflut_compiler.verify.equivalence import Circuit, check_equivalence
+from difflut_compiler.verify.ladder import check_passes, prove_whole
+from difflut_compiler.verify.netlist import read_back
+from difflut_compiler.verify.prove_passes import prove_step
+from tests.compiler.designs import edit, is_proven, make_design
+from tests.compiler.needs import need_for_target
+from tests.compiler.random_graphs import Shape, make_graph, random_inputs
+
+SHAPE = Shape(widths=(12, 12), classes=3)
+
+# Each is a change of the emitted text: target, pattern, replacement.
+INTRUSIONS = {
+    "the clock as data": ("verilog", r"assign class_index = (\w+);", r"assign class_index = \1 ^ {2{clk}};"),
+    "the clock as data, vhdl": ("vhdl", r"class_index <= (\w+);", r"class_index <= \1 xor (clk & clk);"),
+    "a further input": ("verilog", r"(input  wire clk,\n)(  input  wire \[\d+:0\] feat)", r"\1  input  wire spy,\n\2"),
+    "an undefined constant": ("verilog", r"assign class_index = (\w+);", r"assign class_index = \1 | 2'b0x;"),
+    "an undefined table entry": ("verilog", r"(localparam \[7:0\] LUT_\w+ = 8'h)(\w\w);", r"\1x0;"),
+    "an undefined table entry, vhdl": ("vhdl", r'lut\(X"[0-9a-f]{2}"', 'lut("1101X100"'),
+    "a wider output": ("verilog", r"output wire \[1:0\] class_index", "output wire [2:0] class_index"),
+    "a wider input": ("verilog", r"wire \[\d+:0\] (features,\n  output wire)", r"wire [99:0] \1"),
+}
+
+
+@pytest.mark.parametrize("intrusion", INTRUSIONS)
+def test_hardware_that_reads_or_says_more_is_refused(intrusion: str, tmp_path: Path) -> None:
+    target, pattern, change = INTRUSIONS[intrusion]
+    need_for_target(target)
+    design = make_design(SHAPE, 1, target=target)
+    changed = edit(design.plan, pattern, change)
+    assert not is_proven(design, changed, tmp_path)
+
+
+def test_the_proof_in_one_piece_refuses_a_net_that_nothing_drives(tmp_path: Path) -> None:
+    need_for_target("verilog")
+    design = make_design(SHAPE, 1)
+    changed = edit(design.plan, r"assign class_index = (\w+);", r"assign class_index = \1 ^ {2{clk}};")
+    with pytest.raises(MismatchError, match="no data of the circuit"):
+        prove_whole(read_back(changed, tmp_path), design.original, tmp_path)
+
+
+def test_a_circuit_with_an_undriven_net_is_not_compared(tmp_path: Path) -> None:
+    need_for_target("verilog")
+    golden = Circuit(["a"], ["y"], [".names a y", "1 1"])
+    revised = Circuit(["a"], ["y"], [".names a ghost y", "1- 1", "-1 1"])
+    with pytest.raises(MismatchError, match="nothing drives"):
+        check_equivalence(golden, revised, tmp_path)
+
+
+# -- records of passes -------------------------------------------------------------------------------------------------
+
+
+def optimised() -> tuple[LutGraph, list[PassStep], LutGraph]:
+    lowered = make_graph(SHAPE, 3)
+    graph, inputs = lowered.copy(), random_inputs(lowered, 16)
+    steps = run_passes(graph, OPTIMISE, inputs)
+    return lowered, steps + run_passes(graph, EXPAND, inputs, repeat=False), graph
+
+
+def flip_a_table(graph: LutGraph) -> LutGraph:
+    changed = graph.copy()
+    net = next(net for net in changed if isinstance(changed.node(net).op, Lut))
+    op = changed.node(net).op
+    assert isinstance(op, Lut)
+    changed.replace(net, Lut(op.fan_in, op.table ^ 1), changed.node(net).operands)
+    return changed
+
+
+def test_steps_must_end_at_the_graph_that_is_scheduled(tmp_path: Path) -> None:
+    lowered, steps, graph = optimised()
+    check_passes(lowered, steps, graph, schedule(graph, "layers"), 16, tmp_path)
+    wrong = flip_a_table(graph)
+    with pytest.raises(MismatchError, match="between the recorded steps"):
+        check_passes(lowered, steps, wrong, schedule(wrong, "layers"), 16, tmp_path)
+
+
+def test_steps_must_begin_at_the_lowered_graph(tmp_path: Path) -> None:
+    lowered, steps, graph = optimised()
+    with pytest.raises(MismatchError, match="between the recorded steps"):
+        check_passes(flip_a_table(lowered), steps, graph, schedule(graph, "layers"), 16, tmp_path)
+
+
+def test_no_step_may_be_missing(tmp_path: Path) -> None:
+    lowered, steps, graph = optimised()
+    with pytest.raises(MismatchError, match="between the recorded steps"):
+        check_passes(lowered, steps[:-1], graph, schedule(graph, "layers"), 16, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_ports_cannot_be_replaced(kind: str, tmp_path: Path) -> None:
+    graph = make_graph(SHAPE, 3)
+    ports = [net for net in graph if graph.node(net).op.kind == kind]
+    other = ports[1] if kind == "input" else next(net for net in graph if isinstance(graph.node(net).op, Lut))
+    snapshot = graph.snapshot()
+    step = PassStep("swindle", snapshot, snapshot, {ports[0]: other}, 0.0)
+    with pytest.raises(MismatchError, match="must stay"):
+        prove_step(step, tmp_path)
+
+
+def test_a_replacement_must_exist(tmp_path: Path) -> None:
+    graph = make_graph(SHAPE, 3)
+    net = next(net for net in graph if isinstance(graph.node(net).op, Lut))
+    before = graph.snapshot()
+    after = {other: node for other, node in before.items() if other != net}
+    with pytest.raises(MismatchError, match="not there"):
+        prove_step(PassStep("swindle", before, after, {net: 10**6}, 0.0), tmp_path)
+
+
+def test_an_output_that_reads_another_net_is_refused(tmp_path: Path) -> None:
+    graph = make_graph(SHAPE, 3)
+    before = graph.snapshot()
+    output = graph.outputs()[0]
+    lut = max(net for net in graph if isinstance(graph.node(net).op, Lut))
+    graph.nodes[output] = graph.node(output)._replace(op=Output("class_index"), operands=(lut,), width=1)
+    with pytest.raises(MismatchError):
+        prove_step(PassStep("swindle", before, graph.snapshot(), {}, 0.0), tmp_path)
