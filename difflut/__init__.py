@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         register_layer,
         register_model,
         register_node,
+        register_regularizer,
     )
     from difflut.training import TrainingResult, load_training_config, train
     from difflut.utils.modules import GroupSum
@@ -59,6 +60,7 @@ _HOME_OF = {
     "register_layer": "difflut.registry",
     "register_model": "difflut.registry",
     "register_node": "difflut.registry",
+    "register_regularizer": "difflut.registry",
     "save_model": "difflut.models",
     "train": "difflut.training",
 }
@@ -86,6 +88,7 @@ __all__ = [
     "register_layer",
     "register_model",
     "register_node",
+    "register_regularizer",
     "save_model",
     "train",
 ]

@@ -1,4 +1,5 @@
-"""Names of the building blocks: nodes, layers, encoders, models, initialisers.
+"""Names of the building blocks: nodes, layers, encoders, models, initialisers,
+regularisers.
 
 A building block registers itself where it is defined::
 
@@ -16,6 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from difflut.encoders.base_encoder import BaseEncoder
     from difflut.layers.base_layer import BaseLUTLayer
     from difflut.models.base_model import BaseLUTModel
@@ -98,6 +101,11 @@ class Registry:
         )
         self.register_initializer, self.get_initializer = initializers.register, initializers.get
         self.list_initializers = initializers.names
+        regularizers: Category[Callable[..., Tensor]] = Category(
+            "regularizer", "difflut.nodes.utils.regularizers", ignore_case=True
+        )
+        self.register_regularizer, self.get_regularizer = regularizers.register, regularizers.get
+        self.list_regularizers = regularizers.names
 
 
 REGISTRY = Registry()
@@ -106,3 +114,4 @@ register_layer = REGISTRY.register_layer
 register_encoder = REGISTRY.register_encoder
 register_model = REGISTRY.register_model
 register_initializer = REGISTRY.register_initializer
+register_regularizer = REGISTRY.register_regularizer

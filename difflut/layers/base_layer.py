@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from difflut.layers.augmentation import BitFlips, stabilise_gradient
 from difflut.layers.layer_config import LayerConfig
 from difflut.nodes.base_node import LutNode
+from difflut.nodes.utils.regularizer_settings import WeightedRegularizer, read_regularizers
 from difflut.registry import REGISTRY
 
 
@@ -30,6 +31,7 @@ class BaseLUTLayer(nn.Module, ABC):
     seed : fixes wiring and start values, independently of the global random state.
     layer_config : what training does to bits and gradients; nothing if not given. It is not copied: a change acts from
         the next step on.
+    regularizers : what `regularization` adds up, as `read_regularizers` takes it; none if not given.
 
     Raises
     ------
@@ -50,6 +52,7 @@ class BaseLUTLayer(nn.Module, ABC):
         seed: int = 42,
         *,
         layer_config: LayerConfig | None = None,
+        regularizers: Any = None,
     ) -> None:
         super().__init__()
         node_kwargs = dict(node_kwargs or {})
@@ -66,6 +69,7 @@ class BaseLUTLayer(nn.Module, ABC):
         self.nodes = node_class(input_dim=n, num_nodes=output_size, generator=generator, **node_kwargs)
         self.layer_config = LayerConfig() if layer_config is None else layer_config
         self.bit_flips = BitFlips(generator)
+        self.set_regularizers(regularizers)
 
     @abstractmethod
     def create_wiring(self, generator: torch.Generator) -> None:
@@ -93,6 +97,23 @@ class BaseLUTLayer(nn.Module, ABC):
             )
         return self._answer(self.select_pins(x.t())).flatten(0, 1).t()
 
+    def set_regularizers(self, settings: Any) -> None:
+        """Replace the layer's regularisers; `settings` as `read_regularizers` takes them, its errors included."""
+        self._regularizers: dict[str, WeightedRegularizer] = read_regularizers(settings)
+        self._last_pins: Tensor | None = None
+
+    def regularization(self) -> Tensor:
+        """Return the weighted sum of the layer's regularisers, a 0-d tensor; 0 if it has none.
+
+        In training, those that depend on inputs see what the pins read in the last forward pass, so the sum is
+        differentiable in the parameters of the nodes; else they fall back on random inputs, without a gradient.
+        """
+        inputs = None
+        if self.training and self._last_pins is not None:
+            inputs = self._last_pins.permute(2, 0, 1)
+        terms = [regularizer(self.nodes, inputs) for regularizer in self._regularizers.values()]
+        return sum(terms, start=torch.zeros((), device=self.mapping().device))
+
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, output_size={self.output_size}, n={self.n}"
 
@@ -100,6 +121,8 @@ class BaseLUTLayer(nn.Module, ABC):
         """Apply the nodes and, in training, the augmentation: (output_size, n, batch) -> (output_size, ., batch)."""
         if self.training and self.layer_config.flip_probability > 0:
             pins = self.bit_flips(pins, self.layer_config.flip_probability)
+        if self.training and self._regularizers:
+            self._last_pins = pins.detach()
         outputs = self.nodes.forward_pins(pins)
         if self.training and self.layer_config.grad_stabilization != "none":
             outputs = stabilise_gradient(outputs, self.layer_config)

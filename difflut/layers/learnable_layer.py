@@ -49,13 +49,23 @@ class LearnableLayer(BaseLUTLayer):
         num_candidates: int = 16,
         routing_tau: float = 1.0,
         layer_config: LayerConfig | None = None,
+        regularizers: Any = None,
     ) -> None:
         if type(num_candidates) is not int or num_candidates < 1:
             raise ValueError(f"LearnableLayer: num_candidates is {num_candidates!r}; it must be a positive integer.")
         if not routing_tau > 0:
             raise ValueError(f"LearnableLayer: routing_tau is {routing_tau!r}; it must be above 0.")
         self._num_candidates = num_candidates
-        super().__init__(input_size, output_size, node_type, n, node_kwargs, seed, layer_config=layer_config)
+        super().__init__(
+            input_size,
+            output_size,
+            node_type,
+            n,
+            node_kwargs,
+            seed,
+            layer_config=layer_config,
+            regularizers=regularizers,
+        )
         self.routing_tau = routing_tau
 
     def create_wiring(self, generator: torch.Generator) -> None:

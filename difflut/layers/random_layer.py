@@ -38,11 +38,21 @@ class RandomLayer(BaseLUTLayer):
         *,
         ensure_full_input_coverage: bool = True,
         layer_config: LayerConfig | None = None,
+        regularizers: Any = None,
     ) -> None:
         if type(ensure_full_input_coverage) is not bool:
             raise TypeError("RandomLayer: ensure_full_input_coverage must be true or false.")
         self._draw_rows = draw_covering_rows if ensure_full_input_coverage else draw_distinct_rows
-        super().__init__(input_size, output_size, node_type, n, node_kwargs, seed, layer_config=layer_config)
+        super().__init__(
+            input_size,
+            output_size,
+            node_type,
+            n,
+            node_kwargs,
+            seed,
+            layer_config=layer_config,
+            regularizers=regularizers,
+        )
 
     def create_wiring(self, generator: torch.Generator) -> None:
         wiring = self._draw_rows(self.input_size, self.output_size, self.n, generator)

@@ -40,6 +40,13 @@ class BaseLUTModel(nn.Module, ABC):
         return self.class_counts(x).argmax(1)
 
     @abstractmethod
+    def get_regularization_loss(self) -> Tensor:
+        """Return the weighted sum of all configured regularisers, a 0-d tensor to add to the training loss.
+
+        Call it after `forward`, in train mode; see `BaseLUTLayer.regularization`.
+        """
+
+    @abstractmethod
     def on_runtime_update(self) -> None:
         """Hand ``config.runtime`` on to the modules that use it."""
 

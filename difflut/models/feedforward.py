@@ -107,11 +107,16 @@ class SimpleFeedForward(BaseLUTModel):
             parts = [self.output_layer.sum_groups(self._answer(rows)) for rows in torch.split(x, _PREDICTION_ROWS)]
         return torch.cat(parts).to(torch.int64)
 
+    def get_regularization_loss(self) -> Tensor:
+        return sum((layer.regularization() for layer in self.lut_layers()), start=torch.zeros(()))
+
     def on_runtime_update(self) -> None:
         for key, value in self.config.runtime.items():
             if key == "output_tau":
                 self.output_layer.tau = value
             for layer in self.lut_layers():
+                if key == "regularizers":
+                    layer.set_regularizers(value)
                 if hasattr(layer.layer_config, key):
                     setattr(layer.layer_config, key, value)
                 for module in (layer, layer.nodes):

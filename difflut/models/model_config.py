@@ -12,6 +12,7 @@ from difflut.errors import ConfigError
 from difflut.input_format import InputFormat
 from difflut.layers.layer_config import LayerConfig
 from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES
+from difflut.nodes.utils.regularizer_settings import read_regularizers
 from difflut.registry import REGISTRY
 
 MAX_INPUT_SIZE = 2**20
@@ -34,8 +35,9 @@ class ModelConfig:
     node_input_dim : inputs per node, 1 to 16.
     layer_widths : nodes per layer, first layer first.
     num_classes : classes the network tells apart.
-    runtime : settings that keep trained weights valid: ``output_tau``, the fields of `LayerConfig`, and those of the
-        layer and node family (``routing_tau`` for learnable, ``temperature`` for probabilistic).
+    runtime : settings that keep trained weights valid: ``output_tau``, the fields of `LayerConfig`, ``regularizers``
+        by name, and those of the layer and node family (``routing_tau`` for learnable, ``temperature`` for
+        probabilistic).
     pretrained, pretrained_name : reserved for published weights; this version ships none and refuses true.
     dataset : name of the data set, for information.
     input_size : features per sample; if not given, taken from the data that fit the encoder.
@@ -156,7 +158,7 @@ class ModelConfig:
         _check_keys("runtime", self.runtime)
         layer, node = REGISTRY.get_layer(self.layer_type), REGISTRY.get_node(self.node_type)
         of_layer_config = [entry.name for entry in fields(LayerConfig)]
-        known = ["output_tau", *layer.runtime_keys, *node.runtime_keys, *of_layer_config]
+        known = ["output_tau", *layer.runtime_keys, *node.runtime_keys, *of_layer_config, "regularizers"]
         for key, value in self.runtime.items():
             if key not in known:
                 raise ConfigError(
@@ -165,6 +167,8 @@ class ModelConfig:
                 )
             if key in of_layer_config:
                 self._check_layer_setting(key, value)
+            elif key == "regularizers":
+                self._check_regularizers(value)
             elif type(value) not in (int, float) or not 0 < value <= MAX_TEMPERATURE:
                 raise ConfigError(f"runtime.{key} is {value!r}; it must be a number above 0 up to {MAX_TEMPERATURE:g}.")
 
@@ -174,6 +178,19 @@ class ModelConfig:
             setattr(LayerConfig(), key, value)
         except ValueError as error:
             raise ConfigError(f"runtime.{error}") from error
+
+    @staticmethod
+    def _check_regularizers(settings: Any) -> None:
+        try:
+            read_regularizers(settings)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"runtime.{error}") from error
+        for entry in settings.values() if isinstance(settings, dict) else ():
+            if callable(entry) or (isinstance(entry, list | tuple) and callable(entry[0])):
+                raise ConfigError(
+                    "runtime.regularizers holds a function, which a model file cannot; register it with "
+                    "register_regularizer() and give its name."
+                )
 
     def _check_descriptions(self) -> None:
         _check_keys("node_kwargs", self.node_kwargs)

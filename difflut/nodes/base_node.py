@@ -95,6 +95,20 @@ class LutNode(nn.Module, ABC):
         Computed in float64 with one predicate whose ties are 1, so that every caller gets the same bits.
         """
 
+    def corners(self) -> Tensor:
+        """Return the pins at every address, float32 (num_nodes, input_dim, 2**input_dim)."""
+        device = next(self.parameters()).device
+        addresses = torch.arange(2**self.input_dim, device=device)
+        bits = addresses >> torch.arange(self.input_dim, device=device).unsqueeze(1) & 1
+        return bits.to(torch.float32).expand(self.num_nodes, -1, -1)
+
+    def soft_table(self) -> Tensor:
+        """Return the probabilities of a 1 that training works on, (num_nodes, output_dim, 2**input_dim).
+
+        They are what the training rule answers at the corners, differentiable in all parameters.
+        """
+        return self.train_pins(self.corners())
+
     def check_buffers(self) -> None:
         """Raise ValueError, naming the buffer, if one holds values that no bank of this kind could have.
 

@@ -139,10 +139,11 @@ class NeuralLUTNode(LutNode):
         return straight_through(values.detach().to(answers.dtype), self.grad_factor * answers)
 
     def truth_table(self) -> Tensor:
-        addresses = torch.arange(2**self.input_dim, device=self.tau.device)
-        corners = addresses >> torch.arange(self.input_dim, device=self.tau.device).unsqueeze(1) & 1
-        corners = corners.to(torch.float64).expand(self.num_nodes, -1, -1)
-        return self._apply_network(corners, _affine_in_order) >= 0
+        return self._apply_network(self.corners().to(torch.float64), _affine_in_order) >= 0
+
+    def soft_table(self) -> Tensor:
+        """Return sigmoid(z / tau) at the corners, without noise."""
+        return torch.sigmoid(self._apply_network(self.corners(), affine) / self.tau)
 
     def check_buffers(self) -> None:
         if not self.tau > 0:

@@ -46,7 +46,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """How the weights are found: Adam on the cross-entropy of the class scores.
+    """How the weights are found: Adam on the cross-entropy of the class scores and the regularisers.
 
     Parameters
     ----------

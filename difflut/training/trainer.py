@@ -180,7 +180,7 @@ class _Run:
         for step, rows in enumerate(torch.split(order, self.settings.batch_size), start=1):
             self._set_learning_rate((epoch - 1) * self.steps + step - 1)
             scores = self.model(self.x[rows])
-            loss = nn.functional.cross_entropy(scores, self.y[rows])
+            loss = nn.functional.cross_entropy(scores, self.y[rows]) + self.model.get_regularization_loss()
             self.optimizer.zero_grad()
             torch.autograd.backward(loss)
             self.optimizer.step()

@@ -18,6 +18,7 @@ import yaml
 
 from difflut import load_model
 from difflut.errors import CheckpointError, ConfigError, DataError
+from difflut.registry import REGISTRY
 from difflut.training import EpochReport, StepReport, TrainingConfig, load_training_config, train
 from difflut.training.run_state import RunState
 from difflut.training.trainer import _shuffle
@@ -154,6 +155,7 @@ train(config, sys.argv[2], data_path=sys.argv[3], on_step=die)
         ("dwn", {}),
         ("neurallut", {}),  # trains with noise
         ("dwn", {"flip_probability": 0.1, "grad_stabilization": "layerwise"}),
+        ("neurallut", {"regularizers": {"l2": 0.01}}),
     ],
 )
 def test_a_killed_run_resumes_to_the_same_weights(
@@ -179,6 +181,21 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert resumed.model_path.read_bytes() == straight.model_path.read_bytes()
     assert resumed.best_epoch == straight.best_epoch
     assert resumed.test_accuracy == straight.test_accuracy
+
+
+def test_configured_regularisers_are_part_of_the_loss_and_act(data_path: Path, tmp_path: Path) -> None:
+    sensitivity, losses = [], []
+    for weight in (0.0, 20.0):
+        settings = make_settings()
+        settings["model"]["runtime"]["regularizers"] = {"l2": weight}
+        steps: list[StepReport] = []
+        config = TrainingConfig.from_dict(settings)
+        result = train(config, tmp_path, data_path=data_path, on_step=steps.append)
+        losses.append(steps[0].loss)
+        layers = load_model(result.model_path).lut_layers()
+        sensitivity.append(sum(REGISTRY.get_regularizer("spectral")(layer.nodes).item() for layer in layers))
+    assert losses[1] > losses[0] + 1
+    assert sensitivity[1] < 0.8 * sensitivity[0]
 
 
 def test_resuming_a_finished_run_repeats_its_result(data_path: Path, tmp_path: Path) -> None:

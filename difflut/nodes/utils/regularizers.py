@@ -1,0 +1,147 @@
+"""Regularisers: a number for a bank of nodes that training can keep small.
+
+A regulariser is a function ``fn(node, ...)`` of a bank that returns a 0-d tensor, at least 0: the average over the
+bank's nodes of a sum over a node's outputs. It is registered under one or more names, in any case::
+
+    @register_regularizer("mine")
+    def my_regularizer(node: LutNode) -> Tensor: ...
+
+One that depends on what the nodes are asked takes it as ``inputs``, (batch, num_nodes, input_dim), or
+(batch, input_dim) for a bank of one; a layer then passes what its pins read in the last training step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from difflut.nodes.base_node import LutNode
+from difflut.registry import register_regularizer
+from difflut.rules.walsh import walsh_transform
+
+_SAMPLE_SEED = 42
+
+
+@register_regularizer("l")
+@register_regularizer("functional")
+def l_regularizer(node: LutNode, p: float = 2, num_samples: int = 100, inputs: Tensor | None = None) -> Tensor:
+    """How much the answer changes when one input is inverted, to the power p.
+
+    R = 1/k * sum_i sum_o |g_o(z) - g_o(z with 1 - z_i for z_i)| ** p for a node g of k inputs, averaged over samples z
+    and nodes. Pass inputs to train with it; without, it is an estimate to look at.
+
+    Parameters
+    ----------
+    node : the bank; in train mode g is what the training rule answers, in eval mode the truth table.
+    p : exponent, at least 1.
+    num_samples : random bit vectors that stand in for missing inputs; they are the same in every call, and the value
+        has no gradient then.
+    inputs : samples, (batch, num_nodes, input_dim), or (batch, input_dim) for a bank of one; the value is
+        differentiable in all parameters.
+
+    Raises
+    ------
+    ValueError : p is below 1, there are no samples, or the inputs do not fit the bank.
+
+    Examples
+    --------
+    ``loss = loss + 0.01 * l_regularizer(node, inputs=bits)`` in a training step; ``l_regularizer(node).item()`` for a
+    report.
+    """
+    if not p >= 1:
+        raise ValueError(f"l_regularizer: p is {p!r}; it must be at least 1, or there is no gradient at equal answers.")
+    if inputs is None:
+        return _l_regularizer_random(node, p, num_samples)
+    return _l_regularizer_input_based(node, inputs, p)
+
+
+@register_regularizer("l1")
+@register_regularizer("l1_functional")
+def l1_regularizer(node: LutNode, num_samples: int = 100, inputs: Tensor | None = None) -> Tensor:
+    """`l_regularizer` with p = 1."""
+    return l_regularizer(node, 1, num_samples, inputs)
+
+
+@register_regularizer("l2")
+@register_regularizer("l2_functional")
+def l2_regularizer(node: LutNode, num_samples: int = 100, inputs: Tensor | None = None) -> Tensor:
+    """`l_regularizer` with p = 2."""
+    return l_regularizer(node, 2, num_samples, inputs)
+
+
+@register_regularizer("spectral")
+@register_regularizer("fourier")
+@register_regularizer("walsh")
+def spectral_regularizer(node: LutNode) -> Tensor:
+    """Walsh spectrum of the node's probabilities, weighted by degree: sum over sets S of |S| * c_S**2.
+
+    c_S is the average of (-1)**(number of ones in S) * probability over all addresses. Constants cost nothing, parity
+    of all inputs costs most. It is k/4 times `l_regularizer` with p = 2 over all bit vectors.
+    """
+    coefficients = walsh_transform(node.soft_table()) / 2**node.input_dim
+    degrees = node.corners()[0].sum(0)
+    spectrum: Tensor = degrees * coefficients.square()
+    return spectrum.sum((1, 2)).mean()
+
+
+@register_regularizer("entropy")
+def entropy_regularizer(node: LutNode) -> Tensor:
+    """Entropy of a table entry in bits, averaged over a table: 0 if all entries are decided, 1 if all are 1/2."""
+    tiny = 1e-7  # the entropy's gradient is infinite at 0 and 1, where trained entries end
+    p = node.soft_table().clamp(tiny, 1 - tiny)
+    return -(p * torch.log2(p) + (1 - p) * torch.log2(1 - p)).mean(2).sum(1).mean()
+
+
+@register_regularizer("clarity")
+def clarity_regularizer(node: LutNode) -> Tensor:
+    """4 p (1 - p) of a table entry p, averaged over a table: 0 if all entries are decided, 1 if all are 1/2."""
+    p = node.soft_table()
+    return (4 * p * (1 - p)).mean(2).sum(1).mean()
+
+
+def _l_regularizer_input_based(node: LutNode, inputs: Tensor, p: float) -> Tensor:
+    """`l_regularizer` at the given inputs, differentiable; one call of the node with batch * (k + 1) samples."""
+    samples = shape_inputs(node, inputs)
+    k = node.input_dim
+    rows = torch.cat([samples.unsqueeze(2), _generate_hamming_neighbors(samples)], dim=2)  # (batch, nodes, k + 1, k)
+    answers = node(rows.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, k + 1))  # (batch, k + 1, nodes, outputs)
+    changes: Tensor = (answers[:, 1:] - answers[:, :1]).abs() ** p
+    return changes.sum(3).mean()  # over samples, nodes, and the k inputs: the factor 1/k
+
+
+def _l_regularizer_random(node: LutNode, p: float, num_samples: int) -> Tensor:
+    """`l_regularizer` at random bit vectors, a value without gradient."""
+    with torch.no_grad():
+        return _l_regularizer_input_based(node, draw_inputs(node, num_samples), p)
+
+
+def _generate_hamming_neighbors(z: Tensor) -> Tensor:
+    """Return (..., k, k) for z (..., k): row i is z with 1 - z_i in place of z_i."""
+    flipped = torch.eye(z.shape[-1], dtype=torch.bool, device=z.device)
+    rows = z.unsqueeze(-2)
+    return torch.where(flipped, 1 - rows, rows)
+
+
+def shape_inputs(node: LutNode, inputs: Tensor) -> Tensor:
+    """Return inputs as (batch, num_nodes, input_dim).
+
+    Raises
+    ------
+    ValueError : they have another shape, or there are none.
+    """
+    shaped = inputs.unsqueeze(1) if inputs.dim() == 2 and node.num_nodes == 1 else inputs
+    if shaped.dim() != 3 or shaped.shape[1:] != (node.num_nodes, node.input_dim) or len(shaped) == 0:
+        raise ValueError(
+            f"A regulariser of {type(node).__name__} got inputs of shape {tuple(inputs.shape)}; "
+            f"expected (batch, {node.num_nodes}, {node.input_dim})."
+        )
+    return shaped
+
+
+def draw_inputs(node: LutNode, num_samples: int) -> Tensor:
+    """Return random bits (num_samples, num_nodes, input_dim), the same in every call: the value can be compared."""
+    if type(num_samples) is not int or num_samples < 1:
+        raise ValueError(f"num_samples is {num_samples!r}; it must be a positive integer.")
+    generator = torch.Generator().manual_seed(_SAMPLE_SEED)
+    bits = torch.randint(0, 2, (num_samples, node.num_nodes, node.input_dim), generator=generator)
+    return bits.to(node.corners())
