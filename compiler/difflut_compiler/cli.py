@@ -1,13 +1,16 @@
 """The command line: ``difflut train``, ``difflut compile`` and lists of what there is.
 
-Exit codes: 0 fine, 1 a check found a difference, 2 wrong usage or bad input, 3 a tool is missing. Nothing heavy is
-imported before a command needs it, so that ``--help`` answers at once.
+Exit codes: 0 fine, 1 a check found a difference, 2 wrong usage or bad input, 3 a tool is missing; 70 a fault of DiffLUT
+itself, 130 interrupted. Nothing heavy is imported before a command needs it, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,9 +38,28 @@ app = typer.Typer(
 EXIT_MISMATCH = 1
 PIPED_WIDTH = 100
 EXIT_BAD_INPUT = 2
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import difflut
+
+        print(f"difflut {difflut.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train networks of look-up tables and compile them into proven FPGA logic."""
 
 
 @app.command()
@@ -218,7 +240,15 @@ def _reporting_errors(debug: bool) -> Iterator[None]:
             raise
         _fail(str(error), error.exit_code if isinstance(error, CompilerError) else EXIT_BAD_INPUT)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was left half-written", 130)
+        _fail("interrupted; what was finished before is still there", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+    except OSError as error:
+        if debug:
+            raise
+        _fail(f"{error.filename or 'a file'}: {error.strerror}", EXIT_BAD_INPUT)
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:
@@ -287,7 +317,7 @@ def _training_progress(
 
 def main() -> None:
     """Entry point of ``difflut``."""
-    app()
+    _run(app)
 
 
 def compile_main() -> None:
@@ -303,4 +333,15 @@ def train_main() -> None:
 def _run_alone(command: Callable[..., None], name: str) -> None:
     alone = typer.Typer(name=name, pretty_exceptions_enable=False, context_settings=CONTEXT_SETTINGS)
     alone.command()(command)
-    alone()
+    _run(alone)
+
+
+def _run(program: typer.Typer) -> None:
+    """Run a command line; SIGTERM ends it as Ctrl-C does, and a fault of ours has an exit code of its own."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        program()
+    except Exception:  # noqa: BLE001 - the last door: whatever comes here is shown, whole, and is a fault of ours
+        traceback.print_exc()
+        print("error: this is a fault of DiffLUT itself; please report it with the lines above", file=sys.stderr)
+        sys.exit(EXIT_INTERNAL)

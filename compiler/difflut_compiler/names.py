@@ -16,21 +16,33 @@ MAX_IDENTIFIER_LENGTH = 64
 # Words that Verilog (2005 and SystemVerilog) or VHDL (2008) keep for themselves and that match IDENTIFIER.
 RESERVED = frozenset(
     """
-    abs access after alias all always and architecture array assert assign assume attribute automatic begin bind bit
-    block body bool boolean break buf buffer bus byte case casex casez cell checker class clocking component
-    config configuration const constant constraint context continue cover default defparam deassign design
-    disable disconnect dist do downto edge else elsif end endcase endmodule entity enum event exit expect export
-    extends extern file final for force forever fork function generate generic genvar global group guarded if iff
-    impure in include inertial initial inout input inside instance int integer interface is join label library
-    linkage literal local localparam logic loop map medium mod modport module nand negedge new next nmos nor not
-    null of on open or others out output package packed parameter pmos port posedge postponed primitive priority
-    procedure process program property protected pure rand range record reg register reject release rem repeat
-    report restrict return rol ror scalared select sequence severity shared signal signed sla sll small solve specify
-    sra srl static string strong struct subtype super supply table tagged task then this time to transport tran
-    tri type typedef unaffected union unique unit units unsigned until use var variable vector virtual void wait
-    wand weak when while wildcard wire with within wor xnor xor
+    abs accept_on access after alias all always and architecture array assert assign assume attribute automatic before
+    begin bind bins binsof bit block body bool boolean break buf buffer bufif0 bufif1 bus byte case casex casez cell
+    chandle checker class clocking cmos component config configuration const constant constraint context continue
+    cover covergroup coverpoint cross deassign default defparam design disable disconnect dist do downto edge else
+    elsif end endcase endclass endclocking endgenerate endgroup endinterface endmodule endpackage endprimitive
+    endprogram endproperty endsequence endspecify endtable endtask entity enum event eventually exit expect export
+    extends extern fairness file final first_match for force foreach forever fork forkjoin function generate generic
+    genvar global group guarantee guarded highz0 highz1 if iff ifnone ignore_bins illegal_bins implements implies
+    import impure in incdir include inertial initial inout input inside instance int integer interconnect interface
+    intersect is join join_any join_none label large let liblist library linkage literal local localparam logic
+    longint loop map medium mod modport module nand negedge nettype new next nexttime nmos nor noshowcancelled not
+    notif0 notif1 null of on open or others out output package packed parameter pmos port posedge postponed primitive
+    priority procedure process program property protected pull0 pull1 pulldown pullup pulsestyle_ondetect
+    pulsestyle_onevent pure rand randc randcase randsequence range rcmos real realtime record ref reg register reject
+    reject_on release rem repeat report restrict return rnmos rol ror rpmos rtran rtranif0 rtranif1 s_always
+    s_eventually s_nexttime s_until s_until_with scalared select sequence severity shared shortint shortreal
+    showcancelled signal signed sla sll small soft solve specify specparam sra srl static string strong strong0
+    strong1 struct subtype super supply supply0 supply1 sync_accept_on sync_reject_on table tagged task then this
+    throughout time timeprecision timeunit to tran tranif0 tranif1 transport tri tri0 tri1 triand trior trireg type
+    typedef unaffected union unique unique0 unit units unsigned until until_with untyped use uwire var variable vector
+    vectored virtual void wait wait_order wand weak weak0 weak1 when while wildcard wire with within wor xnor xor
     """.split()
 )
+
+
+# Names that the generated files use for themselves: ports, libraries and packages.
+TAKEN = frozenset({"clk", "features", "ieee", "numeric_std", "std", "std_logic", "std_logic_vector", "work"})
 
 
 def check_identifier(name: str, what: str) -> str:
@@ -42,6 +54,8 @@ def check_identifier(name: str, what: str) -> str:
         )
     if name in RESERVED:
         raise CompilerError(f"{what} {name!r} is a reserved word of Verilog or VHDL; choose another name")
+    if name in TAKEN:
+        raise CompilerError(f"{what} {name!r} is a name that the generated files use for themselves; choose another")
     return name
 
 
@@ -73,7 +87,7 @@ def stage_name(layer: str) -> str:
 
 
 def name_nets(graph: LutGraph) -> Mapping[int, Ref]:
-    """Give every net its place in the hardware, from its origin alone.
+    """Give every net its place in the hardware, from its origin.
 
     Per layer ``L``: comparators and, after them, LUTs are bits of the vector ``L_d``, one-bit registers are bits of
     ``L_q``, and every part of a sum or of the argmax is a signal of its own, ``L_<number>_<part>``, its register with

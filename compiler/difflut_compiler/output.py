@@ -11,17 +11,20 @@ from pathlib import Path
 from difflut_compiler.errors import CompilerError
 
 CERTIFICATE = "certificate.json"
+MARKER_TEXT = "A compile made this folder and may replace what is in it.\n"
 RTL_FOLDER = "rtl"
+MARKER = ".difflut-output"
+"""A file that says: a compile made this folder and the next may replace it, also if the first was cut short."""
 
 
 def check_output_folder(folder: Path) -> None:
-    """Make sure that results can go into ``folder``: it is new, empty, or holds an earlier result, and is writable."""
+    """Make sure that results can go into ``folder``: it is new, empty, or a result's (see ``MARKER``), and writable."""
     if folder.is_file():
         raise CompilerError(f"the output folder {folder} is a file; choose another name")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CERTIFICATE).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
         raise CompilerError(f"the output folder {folder} holds files that are no earlier result; choose another folder")
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     try:
+        existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
@@ -30,17 +33,21 @@ def check_output_folder(folder: Path) -> None:
 
 def write_output(folder: Path, rtl: Mapping[str, str], documents: Mapping[str, str]) -> None:
     """Replace the contents of ``folder``; the certificate, last of ``documents``, appears only when all is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CERTIFICATE).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
-        fresh = Path(scratch) / RTL_FOLDER
-        fresh.mkdir()
-        for name, text in rtl.items():
-            (fresh / name).write_text(text)
-        shutil.rmtree(folder / RTL_FOLDER, ignore_errors=True)
-        if rtl:
-            os.replace(fresh, folder / RTL_FOLDER)
-        for name, text in documents.items():
-            document = Path(scratch) / name
-            document.write_text(text)
-            os.replace(document, folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CERTIFICATE).unlink(missing_ok=True)
+        (folder / MARKER).write_text(MARKER_TEXT)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
+            _write_files(Path(scratch) / RTL_FOLDER, rtl)
+            _write_files(Path(scratch), documents)
+            shutil.rmtree(folder / RTL_FOLDER, ignore_errors=True)
+            for name in ([RTL_FOLDER] if rtl else []) + list(documents):
+                os.replace(Path(scratch) / name, folder / name)
+    except OSError as error:
+        raise CompilerError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+
+
+def _write_files(folder: Path, files: Mapping[str, str]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)

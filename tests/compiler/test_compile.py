@@ -139,6 +139,7 @@ def test_a_fully_equipped_compile_passes_every_rung(
     assert sorted(path.name for path in (out / "rtl").iterdir()) == sorted(report["files"])
     assert (out / "rtl" / f"classifier{TARGETS[target].suffix}").is_file()
     assert sorted(path.name for path in out.iterdir()) == [
+        ".difflut-output",
         "certificate.json",
         "graph.json",
         "report.json",
@@ -196,7 +197,7 @@ def test_data_are_checked_and_accuracies_agree(model_file: Path, tmp_path: Path)
     accuracy = json.loads((out / "report.json").read_text())["accuracy"]
     assert accuracy["samples"] == 40
     assert accuracy["model"] == accuracy["graph"] == accuracy["rtl"]
-    assert "1000 random, 40 data samples" in reason(out, 1)
+    assert ", 40 data samples" in reason(out, 1)
 
 
 def test_an_earlier_result_is_replaced(model_file: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_the_top_name_is_checked_before_anything_is_written() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_names_of_layers_and_of_the_top_do_not_collide(target: str) -> None:
     """Whatever the top is called, no two modules and no two signals share a name."""
-    for top in ("net", "encoder", "features", "clk", "layer_0", "class_index", "argmax"):
+    for top in ("net", "encoder", "layer_0", "class_index", "argmax"):
         plan = emit(make_design(target=target).scheduled, TARGETS[target], top)
         assert len({name.lower() for name in plan.files}) == len(plan.files)
         assert f"{top}{TARGETS[target].suffix}" in plan.files
@@ -193,3 +193,9 @@ def test_the_lint_run_sees_a_warning(tmp_path: Path) -> None:
     files["net.v"] = files["net.v"].replace("endmodule", "  wire never_read;\nendmodule")
     with pytest.raises(AssertionError, match=r"UNUSEDSIGNAL|UNDRIVEN"):
         verilator_lint(files, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["real", "supply0", "foreach", "features", "clk", "ieee", "work"])
+def test_names_that_mean_something_already_are_refused(name: str) -> None:
+    with pytest.raises(CompilerError, match="choose another"):
+        check_identifier(name, "the top name")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.output import CERTIFICATE, check_output_folder, write_output
+from difflut_compiler.output import CERTIFICATE, MARKER, MARKER_TEXT, check_output_folder, write_output
 
 RTL = {"net.v": "module net;\n", "net_a.v": "module a;\n"}
 DOCUMENTS = {"report.json": "{}\n", CERTIFICATE: "{}\n"}
@@ -24,7 +24,13 @@ def snapshot(folder: Path) -> dict[str, str | None]:
     }
 
 
-WRITTEN = {"certificate.json": "{}\n", "report.json": "{}\n", "rtl": None, **{f"rtl/{name}": RTL[name] for name in RTL}}
+WRITTEN = {
+    MARKER: MARKER_TEXT,
+    "certificate.json": "{}\n",
+    "report.json": "{}\n",
+    "rtl": None,
+    **{f"rtl/{name}": RTL[name] for name in RTL},
+}
 
 
 def test_a_result_is_exactly_its_files(tmp_path: Path) -> None:
@@ -96,11 +102,12 @@ def test_an_interrupted_write_shows_no_certificate_and_no_scratch_files(
         return write_text(self, *arguments, **settings)
 
     monkeypatch.setattr(Path, "write_text", failing)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CompilerError, match="No space left"):
         write_output(tmp_path, RTL, DOCUMENTS)
     left = snapshot(tmp_path)
     assert CERTIFICATE not in left
-    assert not [name for name in left if name.startswith(".")]
+    assert not [name for name in left if name.startswith(".writing")]
+    check_output_folder(tmp_path)
     hardware = {name for name in left if name.startswith("rtl/")}
     assert hardware in ({"rtl/old.v"}, {f"rtl/{name}" for name in RTL})
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 from difflut_compiler.errors import CompilerError, ToolMissingError
 
@@ -96,12 +99,29 @@ def run_tool(
     With ``output``, standard output goes into that file instead. A failure is an error that quotes the log.
     """
     with log.open("w") as log_stream, (output or log).open("w" if output else "a") as output_stream:
-        done = subprocess.run(
-            command, cwd=folder, stdout=output_stream, stderr=log_stream, check=False, env=environment
-        )
-    if done.returncode != 0:
-        name = Path(command[0]).name if "-m" not in command else "the simulation"
-        raise CompilerError(f"{name} failed with exit code {done.returncode}; its log says: {telling_lines(log)}")
+        returncode = _run_group(command, folder, output_stream, log_stream, environment)
+    if returncode != 0:
+        name = "the simulation" if "-m" in command else "Yosys" if "-c" in command[:2] else Path(command[0]).name
+        raise CompilerError(f"{name} failed with exit code {returncode}; its log says: {telling_lines(log)}")
+
+
+def _run_group(
+    command: Sequence[str | Path],
+    folder: Path,
+    output: IO[str],
+    log: IO[str],
+    environment: Mapping[str, str] | None,
+) -> int:
+    """Run a tool in a process group of its own, so that an interruption ends what it started as well."""
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=output, stderr=log, env=environment, start_new_session=True
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def telling_lines(log: Path) -> str:
