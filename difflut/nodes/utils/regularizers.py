@@ -1,7 +1,8 @@
 """Regularisers: a number for a bank of nodes that training can keep small.
 
-A regulariser is a function ``fn(node, ...)`` of a bank that returns a 0-d tensor, at least 0: the average over the
-bank's nodes of a sum over a node's outputs. It is registered under one or more names, in any case::
+A regulariser is a function ``fn(node, ...)`` of a bank that returns a 0-d tensor, at least 0, the average over the
+bank's nodes. Those that look at outputs one by one sum over a node's outputs. It is registered under one or more
+names, in any case::
 
     @register_regularizer("mine")
     def my_regularizer(node: LutNode) -> Tensor: ...
@@ -18,6 +19,7 @@ from torch import Tensor
 from difflut.nodes.base_node import LutNode
 from difflut.registry import register_regularizer
 from difflut.rules.walsh import walsh_transform
+from difflut.utils.gradient_penalty import input_gradient, penalize_norms
 
 _SAMPLE_SEED = 42
 
@@ -97,6 +99,52 @@ def clarity_regularizer(node: LutNode) -> Tensor:
     """4 p (1 - p) of a table entry p, averaged over a table: 0 if all entries are decided, 1 if all are 1/2."""
     p = node.soft_table()
     return (4 * p * (1 - p)).mean(2).sum(1).mean()
+
+
+@register_regularizer("gradient_penalty")
+def gradient_penalty_regularizer(
+    node: LutNode,
+    target_norm: float = 1.0,
+    num_samples: int = 100,
+    inputs: Tensor | None = None,
+    per_sample: bool = False,
+) -> Tensor:
+    """`gradient_penalty` of each node, with the sum of its answers as loss, averaged over the bank's nodes.
+
+    Parameters
+    ----------
+    node : the bank, in train mode; a truth table has no gradient.
+    target_norm : of the gradient of one node with respect to its inputs in all samples.
+    num_samples, inputs : as in `l_regularizer`.
+    per_sample : take the norm in each sample instead, and average over them.
+
+    Raises
+    ------
+    ValueError : the bank is in eval mode, or the inputs do not fit it.
+    """
+    samples = draw_inputs(node, num_samples) if inputs is None else shape_inputs(node, inputs)
+    gradient = input_gradient(lambda x: node(x).sum(), samples)
+    penalty = penalize_norms(gradient, (2,) if per_sample else (0, 2), target_norm)
+    return penalty.detach() if inputs is None else penalty
+
+
+@register_regularizer("output_magnitude")
+def output_magnitude_regularizer(
+    node: LutNode, target: float = 1.0, num_samples: int = 100, inputs: Tensor | None = None
+) -> Tensor:
+    """`output_magnitude_penalty` of each node's answers, by root mean square, averaged over the bank's nodes.
+
+    Parameters
+    ----------
+    target : of the root mean square of a node's answers.
+    num_samples, inputs : as in `l_regularizer`.
+    """
+    if inputs is None:
+        with torch.no_grad():
+            return output_magnitude_regularizer(node, target, inputs=draw_inputs(node, num_samples))
+    answers = node(shape_inputs(node, inputs))  # (batch, nodes, outputs)
+    answers_per_node = answers.shape[0] * answers.shape[2]
+    return penalize_norms(answers / answers_per_node**0.5, (0, 2), target)
 
 
 def _l_regularizer_input_based(node: LutNode, inputs: Tensor, p: float) -> Tensor:
