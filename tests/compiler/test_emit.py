@@ -57,6 +57,12 @@ def test_a_reserved_word_of_either_language_is_refused(name: str) -> None:
         check_identifier(name, "the top name")
 
 
+@pytest.mark.parametrize("name", ["clk", "features", "work", "ieee", "std_logic"])
+def test_a_name_that_the_files_use_themselves_is_refused(name: str) -> None:
+    with pytest.raises(CompilerError, match=f"the top name '{name}' is a name that the generated files use"):
+        check_identifier(name, "the top name")
+
+
 @pytest.mark.parametrize("name", ["a", "net_2", "a1_b2_c3", "a" * MAX_IDENTIFIER_LENGTH])
 def test_a_portable_name_is_taken(name: str) -> None:
     assert check_identifier(name, "the top name") == name

@@ -24,13 +24,7 @@ def snapshot(folder: Path) -> dict[str, str | None]:
     }
 
 
-WRITTEN = {
-    MARKER: MARKER_TEXT,
-    "certificate.json": "{}\n",
-    "report.json": "{}\n",
-    "rtl": None,
-    **{f"rtl/{name}": RTL[name] for name in RTL},
-}
+WRITTEN = {MARKER: MARKER_TEXT, **DOCUMENTS, "rtl": None, **{f"rtl/{name}": text for name, text in RTL.items()}}
 
 
 def test_a_result_is_exactly_its_files(tmp_path: Path) -> None:
@@ -86,7 +80,13 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch:
     assert snapshot(tmp_path) == {}
 
 
-@pytest.mark.parametrize("fails_at", range(4))
+def test_a_certificate_alone_does_not_make_a_folder_ours(tmp_path: Path) -> None:
+    (tmp_path / CERTIFICATE).write_text("somebody else's")
+    with pytest.raises(CompilerError, match="holds files that are no earlier result"):
+        check_output_folder(tmp_path)
+
+
+@pytest.mark.parametrize("fails_at", range(1 + len(RTL) + len(DOCUMENTS)))
 def test_an_interrupted_write_shows_no_certificate_and_no_scratch_files(
     fails_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
