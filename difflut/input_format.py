@@ -79,7 +79,9 @@ class InputFormat:
 
         A NaN stays a NaN, because looking for one costs a pass over the data and this runs on every batch.
         """
-        return self._round_and_saturate(x.to(torch.float32)) * self.scale
+        is_short = x.dtype in (torch.float16, torch.bfloat16, torch.float32)
+        codes = self._round_and_saturate(x.to(torch.float32 if is_short else torch.float64))
+        return codes.to(torch.float32) * self.scale
 
     def _round_and_saturate(self, x: Tensor) -> Tensor:
         return torch.clamp(torch.round(x / self.scale), self.min_integer, self.max_integer)

@@ -102,7 +102,14 @@ class SimpleFeedForward(BaseLUTModel):
         return cast(Tensor, self.output_layer(self._answer(x)))
 
     def class_counts(self, x: Tensor) -> Tensor:
-        """Return the exact votes per class, int64 (batch, num_classes), as the hardware counts them."""
+        """Return the exact votes per class, int64 (batch, num_classes), as the hardware counts them.
+
+        Raises
+        ------
+        DataError : `x` holds a NaN, for which there is no hardware input.
+        """
+        if torch.isnan(x).any():
+            raise DataError("The input holds a NaN, which no fixed-point number stands for; clean the data first.")
         with torch.no_grad(), _evaluating(self):
             parts = [self.output_layer.sum_groups(self._answer(rows)) for rows in torch.split(x, _PREDICTION_ROWS)]
         return torch.cat(parts).to(torch.int64)

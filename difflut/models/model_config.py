@@ -14,6 +14,7 @@ from difflut.layers.layer_config import LayerConfig
 from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES
 from difflut.nodes.utils.regularizer_settings import read_regularizers
 from difflut.registry import REGISTRY
+from difflut.utils.yaml_files import read_yaml
 
 MAX_INPUT_SIZE = 2**20
 MAX_ENCODED_BITS = 2**24
@@ -108,11 +109,7 @@ class ModelConfig:
         FileNotFoundError : there is no such file.
         ConfigError : the file is not YAML or does not describe a model.
         """
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from error
-        return cls.from_dict(values)
+        return cls.from_dict(read_yaml(path))
 
     def to_yaml(self, path: str | Path) -> None:
         """Write the config so that `from_yaml` reads back an equal one."""
@@ -122,6 +119,12 @@ class ModelConfig:
         _check_choice("model_type", self.model_type, REGISTRY.list_models())
         _check_choice("layer_type", self.layer_type, REGISTRY.list_layers())
         _check_choice("node_type", self.node_type, REGISTRY.list_nodes())
+
+    @property
+    def outputs_per_node(self) -> int:
+        """``node_kwargs["output_dim"]``, 1 where it is left out; what is no positive integer the nodes refuse."""
+        output_dim = self.node_kwargs.get("output_dim", 1) if isinstance(self.node_kwargs, dict) else 1
+        return output_dim if type(output_dim) is int and output_dim > 0 else 1
 
     def _check_sizes(self) -> None:
         _check_integer("node_input_dim", self.node_input_dim, 1, MAX_INPUT_DIM)
@@ -134,7 +137,7 @@ class ModelConfig:
             raise ConfigError(f"layer_widths must be a list of 1 to {MAX_LAYERS} integers.")
         for index, width in enumerate(widths):
             _check_integer(f"layer_widths[{index}]", width, 1, MAX_LAYER_WIDTH)
-        if sum(widths) * 2**self.node_input_dim > MAX_TABLE_ENTRIES:
+        if sum(widths) * self.outputs_per_node * 2**self.node_input_dim > MAX_TABLE_ENTRIES:
             raise ConfigError(
                 f"layer_widths with node_input_dim {self.node_input_dim} need more than {MAX_TABLE_ENTRIES} "
                 f"table entries; choose smaller ones."

@@ -94,15 +94,18 @@ def _check_plain(name: str, value: object, depth: int) -> None:
 
 
 def _check_config_fits_file(config: ModelConfig, file_bytes: int) -> None:
-    """Refuse, before building anything, a config whose wiring and thresholds could not be in a file of this size."""
+    """Refuse, before building anything, a config whose wiring, nodes and thresholds cannot be in a file of this size.
+
+    Every node has at least one float for each of its outputs.
+    """
     assert config.input_size is not None
     wiring = 8 * config.node_input_dim * sum(config.layer_widths)
     encoder = REGISTRY.get_encoder(config.encoder_config["name"])
     thresholds = 4 * config.input_size * encoder.count_thresholds(config.encoder_config["num_bits"])
-    if wiring + thresholds > file_bytes:
-        raise CheckpointError(
-            f"the configuration needs at least {wiring + thresholds} bytes of state, the file has {file_bytes}."
-        )
+    nodes = 4 * sum(config.layer_widths) * config.outputs_per_node
+    needed = wiring + thresholds + nodes
+    if needed > file_bytes:
+        raise CheckpointError(f"the configuration needs at least {needed} bytes of state, the file has {file_bytes}.")
 
 
 def _restore(config: ModelConfig, state: dict[Any, Any]) -> SimpleFeedForward:

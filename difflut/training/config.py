@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from difflut.data import SOURCES, Dataset, load_dataset
 from difflut.errors import ConfigError
 from difflut.models.model_config import MAX_SEED, ModelConfig
+from difflut.utils.yaml_files import read_yaml
 
 SCHEDULES = ("constant", "cosine")
 Settings = TypeVar("Settings")
@@ -156,11 +155,9 @@ def load_training_config(path: str | Path) -> TrainingConfig:
     ConfigError : the file cannot be read, is not YAML or does not describe a run.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except OSError as error:
         raise ConfigError(f"{path}: the file cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the file is not valid YAML ({' '.join(str(error).split())}).") from error
     try:
         return TrainingConfig.from_dict(values)
     except ConfigError as error:

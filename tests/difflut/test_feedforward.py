@@ -215,3 +215,11 @@ def test_arguments_that_do_not_fit_are_named(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         SimpleFeedForward(make_config(input_size=5, **changes))
+
+
+def test_a_nan_is_no_hardware_input() -> None:
+    config = ModelConfig("feedforward", "random", "dwn", {"name": "thermometer", "num_bits": 2}, 3, [6], 2)
+    model = SimpleFeedForward(config)
+    model.fit_encoder(torch.rand(20, 3))
+    with pytest.raises(DataError, match="NaN"):
+        model.predict(torch.tensor([[0.1, float("nan"), 0.2]]))

@@ -109,3 +109,11 @@ def test_infer_refuses_what_no_format_covers(data: list[float]) -> None:
 def test_bad_fields_are_named(fields: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=f"input_format.{named}"):
         InputFormat(**{"bits": 8, "signed": False, "scale": 1.0, **fields})  # type: ignore[arg-type]
+
+
+def test_float64_inputs_are_quantised_in_float64() -> None:
+    """Just above a half, where float32 would already round to the half and then to even."""
+    number_format = InputFormat(8, False, 0.5)
+    x = torch.tensor([(0.5 + 1e-12) * 0.5, (1.5 - 1e-12) * 0.5], dtype=torch.float64)
+    assert number_format.to_integers(x).tolist() == [1, 1]
+    assert torch.equal(number_format.quantize(x), number_format.to_reals(number_format.to_integers(x)))

@@ -112,7 +112,7 @@ def test_unreadable_yaml(tmp_path: Path) -> None:
         ModelConfig.from_yaml(tmp_path / "absent.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [")
-    with pytest.raises(ConfigError, match=r"broken\.yaml is not valid YAML"):
+    with pytest.raises(ConfigError, match=r"broken\.yaml: the file is not valid YAML"):
         ModelConfig.from_yaml(broken)
     broken.write_text("just text")
     with pytest.raises(ConfigError, match="table"):
