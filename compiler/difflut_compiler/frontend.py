@@ -86,7 +86,7 @@ def _all_answers(layer: BaseLUTLayer) -> tuple[NDArray[np.bool_], NDArray[np.int
 
 def _as_bools(bits: torch.Tensor) -> NDArray[np.bool_]:
     """Exact zeros and ones as booleans; anything else would not be a bit."""
-    if not torch.isin(bits, torch.tensor([0.0, 1.0])).all():
+    if not ((bits == 0) | (bits == 1)).all():
         raise MismatchError("the model in eval mode answers with something else than bits")
     found: NDArray[np.bool_] = bits.cpu().numpy() != 0
     return found

@@ -89,9 +89,12 @@ def _check_layers(graph: LutGraph, inputs: NDArray[np.int64], layers: Sequence[L
     """Compare layer by layer; returns the number of comparisons."""
     compared = 0
     before: NDArray[np.int64] = np.array([], dtype=np.int64)
-    for layer in layers:
-        bits = evaluate_nets(graph, inputs[: len(layer.bits)], layer.nets).T != 0
-        if not np.array_equal(bits, layer.bits):
+    nets = [net for layer in layers for net in layer.nets]
+    samples = len(layers[0].bits) if layers else 0
+    values = evaluate_nets(graph, inputs[:samples], nets) != 0
+    ends = np.cumsum([len(layer.nets) for layer in layers], dtype=np.int64)
+    for layer, bits in zip(layers, np.split(values, ends[:-1]), strict=False):
+        if not np.array_equal(bits.T, layer.bits):
             raise MismatchError(f"graph and model differ in the bits of {layer.name}")
         compared += bits.size
         if layer.tables is not None and layer.pins is not None:
