@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from difflut import save_model
 from difflut_compiler.errors import MismatchError
+from difflut_compiler.evaluation import evaluate_nets
+from difflut_compiler.frontend import load_model
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Lut, Output
+from difflut_compiler.ops import Compare, Lut, Output
 from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
 from difflut_compiler.schedule import schedule
 from difflut_compiler.verify.equivalence import Circuit, check_equivalence
-from difflut_compiler.verify.ladder import check_passes, prove_whole
+from difflut_compiler.verify.ladder import ModelAnswers, check_lowering, check_passes, prove_whole
 from difflut_compiler.verify.netlist import read_back
 from difflut_compiler.verify.prove_passes import prove_step
+from difflut_compiler.verify.vectors import make_vectors
 from tests.compiler.designs import edit, is_proven, make_design
+from tests.compiler.models import make_model
 from tests.compiler.needs import need_for_target
 from tests.compiler.random_graphs import Shape, make_graph, random_inputs
 
@@ -126,3 +132,43 @@ def test_an_output_that_reads_another_net_is_refused(tmp_path: Path) -> None:
     graph.nodes[output] = graph.node(output)._replace(op=Output("class_index"), operands=(lut,), width=1)
     with pytest.raises(MismatchError):
         prove_step(PassStep("swindle", before, graph.snapshot(), {}, 0.0), tmp_path)
+
+
+# -- the lowered graph against the model -------------------------------------------------------------------------------
+
+
+def flip_first_table(graph: LutGraph) -> None:
+    net = min(net for net in graph if isinstance(graph.node(net).op, Lut))
+    op = graph.node(net).op
+    assert isinstance(op, Lut)
+    graph.replace(net, Lut(op.fan_in, op.table ^ 1), graph.node(net).operands)
+
+
+def swap_first_pins(graph: LutGraph) -> None:
+    net = min(net for net in graph if isinstance(graph.node(net).op, Lut))
+    first, second, *others = graph.node(net).operands
+    graph.replace(net, graph.node(net).op, (second, first, *others))
+
+
+def raise_first_threshold(graph: LutGraph) -> None:
+    net = min(net for net in graph if isinstance(graph.node(net).op, Compare))
+    op = graph.node(net).op
+    assert isinstance(op, Compare)
+    graph.replace(net, Compare(op.threshold + 1), graph.node(net).operands)
+
+
+@pytest.mark.parametrize("change", [flip_first_table, swap_first_pins, raise_first_threshold])
+def test_a_single_wrong_part_of_a_graph_fails_the_first_rung(
+    change: Callable[[LutGraph], None], tmp_path: Path
+) -> None:
+    save_model(make_model(), tmp_path / "model.pth")
+    loaded = load_model(tmp_path / "model.pth")
+    graph, count_nets, layer_bits = loaded.lower("net")
+    change(graph)
+    vectors = make_vectors(graph, None)
+    layers = loaded.layer_answers(vectors.made, layer_bits)
+    # As if the fault did not show in any vote, so that only the comparison of the parts can notice it.
+    votes = evaluate_nets(graph, vectors.inputs, count_nets).T
+    answers = ModelAnswers(graph.evaluate(vectors.inputs)["class_index"], votes, "")
+    with pytest.raises(MismatchError, match="graph and model differ in the"):
+        check_lowering(graph, count_nets, vectors.inputs, answers, layers, "vectors")
