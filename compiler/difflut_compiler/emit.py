@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from difflut_compiler.graph import LutGraph, Node
+from difflut_compiler.graph import LutGraph, Node, reads_signed
 from difflut_compiler.names import Ref, Signal, check_identifier, feature_slices, name_nets, stage_name
 from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
 from difflut_compiler.schedule import Schedule
@@ -112,8 +112,8 @@ def _make_module(
 
 
 def _state(graph: LutGraph, values: _Values, result: Ref, node: Node) -> Statement:
-    signed = any(isinstance(op := graph.node(operand).op, Input) and op.signed for operand in node.operands)
-    return Statement(result, node.op, tuple(values[operand] for operand in node.operands), node.origin, signed)
+    operands = tuple(values[operand] for operand in node.operands)
+    return Statement(result, node.op, operands, node.origin, reads_signed(node, graph.nodes))
 
 
 def _title(layer: str, nodes: Sequence[Node]) -> str:

@@ -52,6 +52,11 @@ class Node(NamedTuple):
     origin: Origin
 
 
+def reads_signed(node: Node, nodes: Mapping[int, Node]) -> bool:
+    """Whether ``node`` reads a signed input word among ``nodes``."""
+    return any(isinstance(op := nodes[operand].op, Input) and op.signed for operand in node.operands)
+
+
 @dataclass(frozen=True)
 class GraphSize:
     """How many nodes of each kind a graph has, and what they are estimated to cost in 6-input LUTs."""

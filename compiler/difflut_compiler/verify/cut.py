@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from difflut_compiler.graph import LutGraph
+from difflut_compiler.graph import LutGraph, reads_signed
 from difflut_compiler.names import Ref, Signal, feature_slices
 from difflut_compiler.ops import Const, Input, Output
 from difflut_compiler.verify.equivalence import Circuit
@@ -80,7 +80,8 @@ def reference_circuit(graph: LutGraph, joined: Mapping[str, str], absent: Set[st
         if isinstance(node.op, Input | Const):
             continue
         operands = [[joined.get(bit, bit) for bit in cut_word(graph, operand)] for operand in node.operands]
-        write_gates(blif, node.op, operands, reads_signed(graph, net), [next_of(bit) for bit in cut_word(graph, net)])
+        result = [next_of(bit) for bit in cut_word(graph, net)]
+        write_gates(blif, node.op, operands, reads_signed(node, graph.nodes), result)
     outputs = [next_of(bit) for bit in (*names.cut_bits, *names.output_bits) if bit not in absent]
     return Circuit(names.inputs, outputs, blif.lines)
 
@@ -95,13 +96,8 @@ def whole_reference(graph: LutGraph) -> Circuit:
             operands = [cut_word(graph, operand) for operand in node.operands]
             result = cut_word(graph, net)
             bits = [next_of(bit) for bit in result] if isinstance(node.op, Output) else result
-            write_gates(blif, node.op, operands, reads_signed(graph, net), bits)
+            write_gates(blif, node.op, operands, reads_signed(node, graph.nodes), bits)
     return Circuit(names.features, [next_of(bit) for bit in names.output_bits], blif.lines)
-
-
-def reads_signed(graph: LutGraph, net: int) -> bool:
-    """Whether a net reads a signed input word."""
-    return any(isinstance(op := graph.node(operand).op, Input) and op.signed for operand in graph.node(net).operands)
 
 
 def feature_bit_names(graph: LutGraph) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from difflut_compiler.errors import MismatchError
-from difflut_compiler.graph import LutGraph, Node
+from difflut_compiler.graph import LutGraph, Node, reads_signed
 from difflut_compiler.ops import Add, ArgMax, Const, Greater, Input, Mux, Output, PopCount, Register
 from difflut_compiler.passes import PassStep
 from difflut_compiler.schedule import Schedule
@@ -109,9 +109,6 @@ def _prove_by_sat(step: PassStep, obligations: Sequence[_Obligation], folder: Pa
             else [f"n{net}.{b}" for b in range(known[net].width)]
         )
 
-    def signed(node: Node) -> bool:
-        return any(isinstance(op := known[operand].op, Input) and op.signed for operand in node.operands)
-
     golden, revised = Blif(), Blif()
     read: set[int] = set()
     outputs: list[str] = []
@@ -124,7 +121,8 @@ def _prove_by_sat(step: PassStep, obligations: Sequence[_Obligation], folder: Pa
                     blif.buffer(source, name)
                 read.add(side)
             else:
-                write_gates(blif, side.op, [word(operand) for operand in side.operands], signed(side), result)
+                operands = [word(operand) for operand in side.operands]
+                write_gates(blif, side.op, operands, reads_signed(side, known), result)
                 read.update(side.operands)
     inputs = [bit for net in sorted(read) if not isinstance(known[net].op, Const) for bit in word(net)]
     verdict = check_equivalence(Circuit(inputs, outputs, golden.lines), Circuit(inputs, outputs, revised.lines), folder)
