@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from difflut.registry import (
         REGISTRY,
+        register_convolutional_layer,
         register_encoder,
         register_initializer,
         register_layer,
@@ -55,6 +56,7 @@ _HOME_OF = {
     "load_dataset": "difflut.data",
     "load_model": "difflut.models",
     "load_training_config": "difflut.training",
+    "register_convolutional_layer": "difflut.registry",
     "register_encoder": "difflut.registry",
     "register_initializer": "difflut.registry",
     "register_layer": "difflut.registry",
@@ -83,6 +85,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "load_training_config",
+    "register_convolutional_layer",
     "register_encoder",
     "register_initializer",
     "register_layer",

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from difflut.encoders.base_encoder import BaseEncoder
     from difflut.layers.base_layer import BaseLUTLayer
@@ -92,6 +92,10 @@ class Registry:
         self.register_node, self.get_node, self.list_nodes = nodes.register, nodes.get, nodes.names
         layers: Category[type[BaseLUTLayer]] = Category("layer", "difflut.layers")
         self.register_layer, self.get_layer, self.list_layers = layers.register, layers.get, layers.names
+        convolutional_layers: Category[type[nn.Module]] = Category("convolutional layer", "difflut.layers")
+        self.register_convolutional_layer = convolutional_layers.register
+        self.get_convolutional_layer = convolutional_layers.get
+        self.list_convolutional_layers = convolutional_layers.names
         encoders: Category[type[BaseEncoder]] = Category("encoder", "difflut.encoders")
         self.register_encoder, self.get_encoder, self.list_encoders = encoders.register, encoders.get, encoders.names
         models: Category[type[BaseLUTModel]] = Category("model", "difflut.models")
@@ -111,6 +115,7 @@ class Registry:
 REGISTRY = Registry()
 register_node = REGISTRY.register_node
 register_layer = REGISTRY.register_layer
+register_convolutional_layer = REGISTRY.register_convolutional_layer
 register_encoder = REGISTRY.register_encoder
 register_model = REGISTRY.register_model
 register_initializer = REGISTRY.register_initializer

@@ -79,8 +79,8 @@ def _all_answers(layer: BaseLUTLayer) -> tuple[NDArray[np.bool_], NDArray[np.int
     """A layer's eval-mode answers at every address, ``(outputs, 2**n)``, and what its pins read, ``(outputs, n)``."""
     addresses = torch.arange(1 << layer.n)
     bits = (addresses[None, :] >> torch.arange(layer.n)[:, None] & 1).to(torch.float32)
-    answers = layer.nodes.forward_pins(bits.expand(layer.output_size, -1, -1)).flatten(0, 1)
-    pins = layer.mapping().repeat_interleave(layer.nodes.output_dim, dim=0)
+    answers = layer.bank.forward_pins(bits.expand(layer.output_size, -1, -1)).flatten(0, 1)
+    pins = layer.mapping().repeat_interleave(layer.bank.output_dim, dim=0)
     return _as_bools(answers), pins.cpu().numpy()
 
 

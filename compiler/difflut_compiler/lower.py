@@ -155,8 +155,8 @@ def _parity_lut(fan_in: int, inverted: bool) -> Lut:
 
 def _lower_layer(state: Lowering, name: str, layer: BaseLUTLayer) -> None:
     wiring = layer.mapping().cpu().numpy()
-    tables = layer.nodes.truth_table().cpu().numpy()
-    expected = (layer.output_size, layer.nodes.output_dim, 1 << layer.n)
+    tables = layer.bank.truth_table().cpu().numpy()
+    expected = (layer.output_size, layer.bank.output_dim, 1 << layer.n)
     if tables.shape != expected or tables.dtype != np.bool_:
         raise CompilerError(
             f"{name}: the truth table has shape {tables.shape} of {tables.dtype}, expected {expected} of bool"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from difflut.layers.augmentation import BitFlips, stabilise_gradient
 from difflut.layers.layer_config import LayerConfig
 from difflut.nodes.base_node import LutNode
+from difflut.nodes.node_views import NodeViews
 from difflut.nodes.utils.regularizer_settings import WeightedRegularizer, read_regularizers
 from difflut.registry import REGISTRY
 
@@ -66,7 +67,7 @@ class BaseLUTLayer(nn.Module, ABC):
         self.n = n
         generator = torch.Generator().manual_seed(seed)
         self.create_wiring(generator)
-        self.nodes = node_class(input_dim=n, num_nodes=output_size, generator=generator, **node_kwargs)
+        self.bank = node_class(input_dim=n, num_nodes=output_size, generator=generator, **node_kwargs)
         self.layer_config = LayerConfig() if layer_config is None else layer_config
         self.bit_flips = BitFlips(generator)
         self.set_regularizers(regularizers)
@@ -80,9 +81,14 @@ class BaseLUTLayer(nn.Module, ABC):
         """Return the hard wiring, int64 (output_size, n): entry [i, j] is the input that pin j of node i reads."""
 
     @property
+    def nodes(self) -> NodeViews[LutNode]:
+        """The nodes of the bank, one by one: ``layer.nodes[i]`` takes (batch, n) and trains the bank's parameters."""
+        return NodeViews(self.bank)
+
+    @property
     def output_width(self) -> int:
         """Number of output features."""
-        return self.output_size * self.nodes.output_dim
+        return self.output_size * self.bank.output_dim
 
     def select_pins(self, features: Tensor) -> Tensor:
         """Take the pins (output_size, n, batch) from feature-major inputs (input_size, batch)."""
@@ -111,7 +117,7 @@ class BaseLUTLayer(nn.Module, ABC):
         inputs = None
         if self.training and self._last_pins is not None:
             inputs = self._last_pins.permute(2, 0, 1)
-        terms = [regularizer(self.nodes, inputs) for regularizer in self._regularizers.values()]
+        terms = [regularizer(self.bank, inputs) for regularizer in self._regularizers.values()]
         return sum(terms, start=torch.zeros((), device=self.mapping().device))
 
     def extra_repr(self) -> str:
@@ -123,7 +129,7 @@ class BaseLUTLayer(nn.Module, ABC):
             pins = self.bit_flips(pins, self.layer_config.flip_probability)
         if self.training and self._regularizers:
             self._last_pins = pins.detach()
-        outputs = self.nodes.forward_pins(pins)
+        outputs = self.bank.forward_pins(pins)
         if self.training and self.layer_config.grad_stabilization != "none":
             outputs = stabilise_gradient(outputs, self.layer_config)
         return outputs

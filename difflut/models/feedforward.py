@@ -126,7 +126,7 @@ class SimpleFeedForward(BaseLUTModel):
                     layer.set_regularizers(value)
                 if hasattr(layer.layer_config, key):
                     setattr(layer.layer_config, key, value)
-                for module in (layer, layer.nodes):
+                for module in (layer, layer.bank):
                     if key in module.runtime_keys:
                         setattr(module, key, value)
 

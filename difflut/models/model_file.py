@@ -154,6 +154,6 @@ def _check_values(model: SimpleFeedForward) -> None:
             if buffer.dtype == torch.int64 and not ((buffer >= 0) & (buffer < layer.input_size)).all():
                 raise CheckpointError(f"layers.{index}.{name} points outside the {layer.input_size} inputs.")
         try:
-            layer.nodes.check_buffers()
+            layer.bank.check_buffers()
         except ValueError as error:
-            raise CheckpointError(f"layers.{index}.nodes.{error}.") from error
+            raise CheckpointError(f"layers.{index}.bank.{error}.") from error

@@ -126,7 +126,7 @@ def test_pins_and_tables_keep_the_order_of_the_model() -> None:
         op = graph.node(net).op
         assert isinstance(op, Lut)
         assert [compares.index(pin) for pin in graph.node(net).operands] == layer.mapping()[index].tolist()
-        table = layer.nodes.truth_table()[index, 0].tolist()
+        table = layer.bank.truth_table()[index, 0].tolist()
         assert [op.table >> address & 1 for address in range(8)] == [int(bit) for bit in table]
         assert str(graph.node(net).origin) == f"layers.0[{index}]"
 
@@ -199,7 +199,7 @@ def test_what_has_no_hardware_form_is_refused_by_name(change: Callable[[SimpleFe
 )
 def test_a_table_of_the_wrong_shape_is_refused(table: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model()
-    monkeypatch.setattr(model.layers[0].nodes, "truth_table", lambda: table)
+    monkeypatch.setattr(model.layers[0].bank, "truth_table", lambda: table)
     with pytest.raises(CompilerError, match=r"layers.0: the truth table has shape .*, expected \(14, 1, 16\) of bool"):
         lower(model, "network")
 

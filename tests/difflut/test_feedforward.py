@@ -28,7 +28,7 @@ def reference_counts(model: SimpleFeedForward, sample: Tensor) -> list[int]:
     levels = [sum(x > t for t in row) for x, row in zip(reals, model.encoder.thresholds.tolist(), strict=True)]
     bits = [bit for level in levels for bit in codes[level]]
     for layer in model.lut_layers():
-        mapping, table = layer.mapping().tolist(), layer.nodes.truth_table().tolist()
+        mapping, table = layer.mapping().tolist(), layer.bank.truth_table().tolist()
         addresses = [sum(bits[source] << j for j, source in enumerate(pins)) for pins in mapping]
         bits = [int(output[a]) for a, outputs in zip(addresses, table, strict=True) for output in outputs]
     size = model.output_layer.group_size(len(bits))
@@ -169,11 +169,11 @@ def test_runtime_settings_arrive_and_can_be_overridden(make_model: ModelMaker) -
     assert model.output_layer.tau == 2.0
     for layer in model.lut_layers():
         assert isinstance(layer, LearnableLayer)
-        assert isinstance(layer.nodes, ProbabilisticNode)
-        assert (layer.routing_tau, layer.nodes.temperature) == (0.25, 0.5)
+        assert isinstance(layer.bank, ProbabilisticNode)
+        assert (layer.routing_tau, layer.bank.temperature) == (0.25, 0.5)
     model.apply_runtime_overrides({"temperature": 3.0})
-    assert isinstance(model.lut_layers()[1].nodes, ProbabilisticNode)
-    assert model.lut_layers()[1].nodes.temperature == 3.0
+    assert isinstance(model.lut_layers()[1].bank, ProbabilisticNode)
+    assert model.lut_layers()[1].bank.temperature == 3.0
     assert model.config.runtime == {**runtime, "temperature": 3.0}
     with pytest.raises(ConfigError, match=r"runtime\.colour"):
         model.apply_runtime_overrides({"colour": 3.0})

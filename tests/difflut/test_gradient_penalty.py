@@ -237,7 +237,7 @@ def test_layers_train_with_both(name: str) -> None:
     layer = RandomLayer(8, 5, name, n=3, regularizers=regularizers)
     layer(torch.rand(6, 8))
     torch.autograd.backward(layer.regularization())
-    assert any(bool((p.grad != 0).any()) for p in layer.nodes.parameters() if p.grad is not None)
+    assert any(bool((p.grad != 0).any()) for p in layer.bank.parameters() if p.grad is not None)
 
 
 def test_stabilised_gradients_can_be_differentiated_again() -> None:

@@ -188,7 +188,7 @@ def test_configurations_name_initializers() -> None:
     model = build_model(
         ModelConfig("feedforward", "random", "dwn_stable", encoder, 3, [6], 2, input_size=4, node_kwargs=node_kwargs)
     )
-    assert {abs(value) for value in model.get_parameter("layers.0.nodes.raw_luts").flatten().tolist()} == {3.0}
+    assert {abs(value) for value in model.get_parameter("layers.0.bank.raw_luts").flatten().tolist()} == {3.0}
 
 
 def test_own_initializers_can_be_registered() -> None:

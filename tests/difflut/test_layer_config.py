@@ -33,14 +33,14 @@ def draw_bits(rows: int = 200, columns: int = 40) -> Tensor:
 def output_gradient(layer: BaseLUTLayer, x: Tensor, grad: Tensor) -> Tensor:
     """The gradient, (nodes, outputs, batch), that reaches the node bank when `grad` reaches the layer's output."""
     seen: list[Tensor] = []
-    forward = layer.nodes.forward_pins
+    forward = layer.bank.forward_pins
 
     def forward_and_watch(pins: Tensor) -> Tensor:
         output = forward(pins)
         output.register_hook(seen.append)  # type: ignore[no-untyped-call]
         return output
 
-    layer.nodes.forward_pins = forward_and_watch  # type: ignore[method-assign]
+    layer.bank.forward_pins = forward_and_watch  # type: ignore[method-assign]
     layer(x).backward(grad)
     return seen[0]
 

@@ -49,7 +49,7 @@ def test_distinct_rows(inputs: int, rows: int, width: int) -> None:
 def reference_forward(layer: torch.nn.Module, x: Tensor) -> Tensor:
     """Eval mode by hand: one node, one sample at a time."""
     assert isinstance(layer, RandomLayer | LearnableLayer)
-    table, mapping = layer.nodes.truth_table(), layer.mapping()
+    table, mapping = layer.bank.truth_table(), layer.mapping()
     outputs = []
     for sample in x:
         row: list[float] = []

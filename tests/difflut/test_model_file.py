@@ -101,9 +101,9 @@ def test_impossible_buffers_of_nodes_are_named(
     make_model: ModelMaker, tmp_path: Path, node_type: str, buffer: str, value: float, message: str
 ) -> None:
     model = make_model(node_type=node_type)
-    model.lut_layers()[1].nodes.get_buffer(buffer).fill_(value)
+    model.lut_layers()[1].bank.get_buffer(buffer).fill_(value)
     save_model(model, tmp_path / "bad.pth")
-    with pytest.raises(CheckpointError, match=rf"bad\.pth: layers\.1\.nodes\.{message}"):
+    with pytest.raises(CheckpointError, match=rf"bad\.pth: layers\.1\.bank\.{message}"):
         load_model(tmp_path / "bad.pth")
 
 
@@ -125,7 +125,7 @@ def test_impossible_buffers_of_nodes_are_named(
         ("config/input_size", 6, r"encoder.thresholds has shape \(5, 3\), expected \(6, 3\)"),
         ("config/input_format", None, "input_format"),
         ("config/node_type", "xor", "node_type"),
-        ("config/node_type", "linear_lut", "layers.0.nodes.weights is missing"),
+        ("config/node_type", "linear_lut", "layers.0.bank.weights is missing"),
         ("config/layer_widths", [14], "layers.1"),
         ("config/layer_widths", [2**22], "needs at least"),
         ("config/encoder_config/num_bits", 4, "encoder.thresholds has shape"),
@@ -140,11 +140,11 @@ def test_impossible_buffers_of_nodes_are_named(
         ("state/encoder.thresholds", torch.zeros(5, 3).double(), "encoder.thresholds has type torch.float64"),
         ("state/encoder.thresholds", torch.tensor([[2.0, 1.0, 3.0]] * 5), "ascending"),
         ("state/encoder.thresholds", torch.tensor([[2.0, NAN, 3.0]] * 5), "encoder.thresholds holds values"),
-        ("state/layers.0.nodes.luts", torch.zeros(14, 1, 8), r"luts has shape \(14, 1, 8\), expected \(14, 1, 16\)"),
-        ("state/layers.0.nodes.luts", torch.full((14, 1, 16), NAN), "layers.0.nodes.luts holds values"),
-        ("state/layers.0.nodes.luts", torch.zeros(14, 1, 16).to_sparse(), "not a plain tensor"),
-        ("state/layers.0.nodes.luts", torch.zeros(14, 1, 16, device="meta"), "not a plain tensor"),
-        ("state/layers.0.nodes.luts", "text", "layers.0.nodes.luts is not a plain tensor"),
+        ("state/layers.0.bank.luts", torch.zeros(14, 1, 8), r"luts has shape \(14, 1, 8\), expected \(14, 1, 16\)"),
+        ("state/layers.0.bank.luts", torch.full((14, 1, 16), NAN), "layers.0.bank.luts holds values"),
+        ("state/layers.0.bank.luts", torch.zeros(14, 1, 16).to_sparse(), "not a plain tensor"),
+        ("state/layers.0.bank.luts", torch.zeros(14, 1, 16, device="meta"), "not a plain tensor"),
+        ("state/layers.0.bank.luts", "text", "layers.0.bank.luts is not a plain tensor"),
         ("state/layers.1.candidates", torch.full((12, 4, 14), 14), "layers.1.candidates points outside the 14"),
         ("state/layers.1.candidates", torch.full((12, 4, 14), -1), "layers.1.candidates points outside"),
         ("state/layers.1.routing_logits", torch.full((12, 4, 14), float("inf")), "routing_logits holds values"),
@@ -161,7 +161,7 @@ def test_wrong_content_is_named(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["encoder.thresholds", "layers.1.nodes.luts", "layers.0.candidates"])
+@pytest.mark.parametrize("name", ["encoder.thresholds", "layers.1.bank.luts", "layers.0.candidates"])
 def test_missing_tensors_are_named(content: dict[str, Any], tmp_path: Path, name: str) -> None:
     del content["state"][name]
     torch.save(content, tmp_path / "bad.pth")
@@ -170,7 +170,7 @@ def test_missing_tensors_are_named(content: dict[str, Any], tmp_path: Path, name
 
 
 def test_an_expanded_tensor_of_wrong_size_is_refused_without_unfolding(content: dict[str, Any], tmp_path: Path) -> None:
-    content["state"]["layers.0.nodes.luts"] = torch.zeros(1).expand(2**40)
+    content["state"]["layers.0.bank.luts"] = torch.zeros(1).expand(2**40)
     torch.save(content, tmp_path / "bad.pth")
     with pytest.raises(CheckpointError, match="luts has shape"):
         load_model(tmp_path / "bad.pth")
@@ -225,7 +225,7 @@ def test_a_flipped_bit_in_a_weight_is_noticed(make_model: ModelMaker, tmp_path: 
     model = make_model()
     save_model(model, tmp_path / "model.pth")
     data = bytearray((tmp_path / "model.pth").read_bytes())
-    weights = model.lut_layers()[0].nodes.state_dict()["luts"].numpy().tobytes()
+    weights = model.lut_layers()[0].bank.state_dict()["luts"].numpy().tobytes()
     data[data.index(weights)] ^= 1
     (tmp_path / "model.pth").write_bytes(bytes(data))
     with pytest.raises(CheckpointError, match="checksum"):

@@ -267,10 +267,10 @@ def test_a_layer_regularises_on_the_pins_of_its_last_training_batch(layer_name: 
     x = draw_inputs(8, 10)
     layer(x)
     pins = x[:, layer.mapping()]
-    expected = 0.5 * l2_regularizer(layer.nodes, inputs=pins) + 3 * double(layer.nodes, 4.0)
+    expected = 0.5 * l2_regularizer(layer.bank, inputs=pins) + 3 * double(layer.bank, 4.0)
     assert layer.regularization().item() == pytest.approx(expected.item())
     layer.eval()
-    fallback = 0.5 * l2_regularizer(layer.nodes) + 3 * double(layer.nodes, 4.0)
+    fallback = 0.5 * l2_regularizer(layer.bank) + 3 * double(layer.bank, 4.0)
     assert layer.regularization().item() == pytest.approx(fallback.item())
 
 
@@ -280,7 +280,7 @@ def test_a_configured_regulariser_trains(layer_name: str, node_name: str) -> Non
     layer = make_layer(layer_name, node_name, ["l2"])
     layer(draw_inputs(16, 10))
     torch.autograd.backward(layer.regularization())
-    assert all(parameter.grad is not None for parameter in layer.nodes.parameters())
+    assert all(parameter.grad is not None for parameter in layer.bank.parameters())
 
 
 def test_a_layer_without_regularisers_adds_nothing_and_keeps_nothing() -> None:

@@ -193,7 +193,7 @@ def test_configured_regularisers_are_part_of_the_loss_and_act(data_path: Path, t
         result = train(config, tmp_path, data_path=data_path, on_step=steps.append)
         losses.append(steps[0].loss)
         layers = load_model(result.model_path).lut_layers()
-        sensitivity.append(sum(REGISTRY.get_regularizer("spectral")(layer.nodes).item() for layer in layers))
+        sensitivity.append(sum(REGISTRY.get_regularizer("spectral")(layer.bank).item() for layer in layers))
     assert losses[1] > losses[0] + 1
     assert sensitivity[1] < 0.8 * sensitivity[0]
 
