@@ -14,9 +14,10 @@ from difflut.data.csv_source import load_csv
 from difflut.data.dataset import Dataset, split_stratified
 from difflut.data.digits_source import load_digits
 from difflut.data.npz_source import load_npz
+from difflut.data.shift_images import shift_images
 from difflut.errors import DataError
 
-__all__ = ["SOURCES", "Dataset", "load_dataset", "split_stratified"]
+__all__ = ["SOURCES", "Dataset", "load_dataset", "shift_images", "split_stratified"]
 
 SOURCES: dict[str, Callable[..., Dataset]] = {"csv": load_csv, "digits": load_digits, "npz": load_npz}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,8 @@ class Dataset:
     y_train, y_test : int64 (samples,), from 0 to ``len(class_names) - 1``.
     class_names : one name per class.
     name : for people to read.
+    sample_shape : what the features of a sample are in order, e.g. ``(28, 28)`` for rows of an image;
+        ``(features,)`` if not given.
 
     Raises
     ------
@@ -32,6 +35,7 @@ class Dataset:
     y_test: Tensor
     class_names: list[str]
     name: str
+    sample_shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for part, x, y in (("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
@@ -39,6 +43,12 @@ class Dataset:
         if self.x_train.shape[1] != self.x_test.shape[1]:
             raise DataError(
                 f"{self.name}: x_train has {self.x_train.shape[1]} features but x_test has {self.x_test.shape[1]}."
+            )
+        if not self.sample_shape:
+            object.__setattr__(self, "sample_shape", (self.x_train.shape[1],))
+        if math.prod(self.sample_shape) != self.x_train.shape[1]:
+            raise DataError(
+                f"{self.name}: samples of shape {self.sample_shape} do not have {self.x_train.shape[1]} features."
             )
 
     def _check_part(self, part: str, x: Tensor, y: Tensor) -> None:

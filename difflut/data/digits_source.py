@@ -24,4 +24,4 @@ def load_digits(*, test_fraction: float = 0.2, seed: int = 42) -> Dataset:
     y = torch.from_numpy(digits.target).to(torch.int64)
     train, test = split_stratified(y, test_fraction, seed)
     names = [str(name) for name in digits.target_names]
-    return Dataset(x[train], y[train], x[test], y[test], names, "digits")
+    return Dataset(x[train], y[train], x[test], y[test], names, "digits", sample_shape=(8, 8))

@@ -19,7 +19,7 @@ _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 def load_npz(path: Path) -> Dataset:
     """Load arrays x_train, y_train, x_test, y_test and, if present, class_names from an ``.npz`` file.
 
-    Samples of any shape are flattened; labels are integers from 0. Nothing pickled is read.
+    Samples of any shape are flattened, and their shape is noted; labels are integers from 0. Nothing pickled is read.
 
     Raises
     ------
@@ -35,7 +35,8 @@ def load_npz(path: Path) -> Dataset:
     else:
         names = [str(label) for label in range(max(y_train.tolist() + y_test.tolist(), default=-1) + 1)]
     x_train, x_test = _to_features(path, "x_train", arrays), _to_features(path, "x_test", arrays)
-    return Dataset(x_train, y_train, x_test, y_test, names, path.stem)
+    sample_shape = arrays["x_train"].shape[1:]
+    return Dataset(x_train, y_train, x_test, y_test, names, path.stem, sample_shape)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

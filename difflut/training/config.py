@@ -56,6 +56,8 @@ class OptimizerSettings:
     schedule : ``cosine`` lowers the learning rate to zero over all steps; ``constant`` keeps it.
     validation_fraction : share of the training data that is held out to choose the best epoch.
     seed : fixes the held-out part and the order of the samples in every epoch.
+    max_shift_pixels : in every epoch each training image moves by up to that many pixels, up or down and left or right,
+        and zeros move in; 0 leaves the samples as they are. The samples must be images.
     threads : CPU threads while training; what torch uses if not given. Weights are reproducible for equal counts.
     """
 
@@ -66,12 +68,14 @@ class OptimizerSettings:
     schedule: str = "cosine"
     validation_fraction: float = 0.1
     seed: int = 42
+    max_shift_pixels: int = 0
     threads: int | None = None
 
     def __post_init__(self) -> None:
         self._check_integer("epochs", 1, 10**6)
         self._check_integer("batch_size", 1, 2**20)
         self._check_integer("seed", 0, MAX_SEED)
+        self._check_integer("max_shift_pixels", 0, 2**15)
         if self.threads is not None:
             self._check_integer("threads", 1, 1024)
         self._check_number("learning_rate", 0, 1e3, low_allowed=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from difflut.data import Dataset, split_stratified
+from difflut.data import Dataset, shift_images, split_stratified
 from difflut.errors import CheckpointError, ConfigError
 from difflut.models import SimpleFeedForward, build_model, load_model, save_model
 from difflut.training.config import OptimizerSettings, TrainingConfig
@@ -83,6 +83,11 @@ class _Run:
         self.out_dir = out_dir
         train, held_out = split_stratified(dataset.y_train, self.settings.validation_fraction, self.settings.seed)
         self.x, self.y = dataset.x_train[train], dataset.y_train[train]
+        if self.settings.max_shift_pixels and len(dataset.sample_shape) < 2:
+            raise ConfigError(
+                f"training.max_shift_pixels is {self.settings.max_shift_pixels}, but the samples of {dataset.name} are "
+                f"not images; leave it out."
+            )
         self.x_held_out, self.y_held_out = dataset.x_train[held_out], dataset.y_train[held_out]
         self.steps = math.ceil(len(self.y) / self.settings.batch_size)
         model = build_model(config.model_config(dataset))
@@ -175,11 +180,12 @@ class _Run:
         """Return loss and accuracy, averaged over the epoch's samples."""
         epoch = self.epochs_done + 1
         order = _shuffle(len(self.y), self.settings.seed, epoch)
+        x = self._samples_of(epoch)
         loss_sum, correct = 0.0, 0
         self.model.train()
         for step, rows in enumerate(torch.split(order, self.settings.batch_size), start=1):
             self._set_learning_rate((epoch - 1) * self.steps + step - 1)
-            scores = self.model(self.x[rows])
+            scores = self.model(x[rows])
             loss = nn.functional.cross_entropy(scores, self.y[rows]) + self.model.get_regularization_loss()
             self.optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -189,6 +195,14 @@ class _Run:
             if on_step is not None:
                 on_step(StepReport(epoch, self.settings.epochs, step, self.steps, loss.item()))
         return loss_sum / len(order), correct / len(order)
+
+    def _samples_of(self, epoch: int) -> Tensor:
+        """Return the training samples as the epoch sees them."""
+        pixels = self.settings.max_shift_pixels
+        if not pixels:
+            return self.x
+        generator = _generator_of(f"{self.settings.seed}/{epoch}/shift")
+        return shift_images(self.x, self.dataset.sample_shape, pixels, generator)
 
     def _set_learning_rate(self, step: int) -> None:
         rate = self.settings.learning_rate
@@ -214,8 +228,13 @@ def _accuracy(model: SimpleFeedForward, x: Tensor, y: Tensor) -> float:
 
 def _shuffle(samples: int, seed: int, epoch: int) -> Tensor:
     """Return the order of the samples, a function of seed and epoch alone."""
-    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
-    return torch.randperm(samples, generator=torch.Generator().manual_seed(int.from_bytes(digest[:7], "big")))
+    return torch.randperm(samples, generator=_generator_of(f"{seed}/{epoch}"))
+
+
+def _generator_of(text: str) -> torch.Generator:
+    """Return a source of random numbers that depends on nothing else, so that a run can be resumed."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def _digest(dataset: Dataset) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difflut.data import Dataset, load_dataset, split_stratified
+from difflut.data import Dataset, load_dataset, shift_images, split_stratified
 from difflut.errors import DataError
 
 
@@ -189,3 +191,28 @@ def test_wrong_requests(tmp_path: Path) -> None:
         load_dataset("digits", tmp_path)
     with pytest.raises(DataError, match="no option 'colour'"):
         load_dataset("digits", colour="red")
+
+
+def test_sample_shapes(tmp_path: Path) -> None:
+    images, labels = np.zeros((2, 3, 4), dtype=np.uint8), np.array([0, 1])
+    np.savez(tmp_path / "images.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    dataset = load_dataset("npz", tmp_path / "images.npz")
+    assert dataset.sample_shape == (3, 4)
+    assert replace(dataset, sample_shape=()).sample_shape == (12,)
+    with pytest.raises(DataError, match=r"samples of shape \(5, 5\) do not have 12 features"):
+        replace(dataset, sample_shape=(5, 5))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (2, 3, 6)])
+def test_shifted_images_are_the_same_ones_moved(shape: tuple[int, ...]) -> None:
+    """Every image is one of the nine that a shift by up to one pixel makes, and all nine occur."""
+    x = torch.rand(400, math.prod(shape)) + 0.1
+    shifted = shift_images(x, shape, 1, torch.Generator().manual_seed(0)).numpy()
+    height, width = shape[-2:]
+    seen = set()
+    for image, moved in zip(x.view(400, *shape).numpy(), shifted.reshape(400, *shape), strict=True):
+        padded = np.pad(image, [(0, 0)] * (len(shape) - 2) + [(1, 1), (1, 1)])
+        options = {(i, j): padded[..., i : i + height, j : j + width] for i in range(3) for j in range(3)}
+        seen.add(next(move for move, option in options.items() if np.array_equal(option, moved)))
+    assert len(seen) == 9
+    assert torch.equal(shift_images(x, shape, 0, torch.Generator()), x)

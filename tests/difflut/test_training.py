@@ -183,6 +183,26 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert resumed.test_accuracy == straight.test_accuracy
 
 
+def test_shifted_images_are_new_in_every_epoch_and_the_same_in_every_run(tmp_path: Path) -> None:
+    """With every pixel moved out or about, training sees other images than those that were given."""
+    generator = np.random.default_rng(0)
+    images, labels = generator.integers(0, 9, (60, 3, 2)).astype(np.float32), np.arange(60) % 2
+    path = tmp_path / "images.npz"
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    losses = {}
+    for name, pixels in {"plain": 0, "moved": 1, "again": 1}.items():
+        reports: list[StepReport] = []
+        config = make_config(max_shift_pixels=pixels, epochs=2)
+        train(config, tmp_path / name, data_path=path, on_step=reports.append)
+        losses[name] = [report.loss for report in reports]
+    assert losses["moved"] == losses["again"]
+    assert losses["moved"][0] != losses["plain"][0]
+    flat = tmp_path / "toy.npz"
+    np.savez(flat, x_train=images.reshape(60, 6), y_train=labels, x_test=images.reshape(60, 6), y_test=labels)
+    with pytest.raises(ConfigError, match="max_shift_pixels is 1, but the samples of toy are not images"):
+        train(make_config(max_shift_pixels=1), tmp_path / "flat", data_path=flat)
+
+
 def test_configured_regularisers_are_part_of_the_loss_and_act(data_path: Path, tmp_path: Path) -> None:
     sensitivity, losses = [], []
     for weight in (0.0, 20.0):

@@ -113,9 +113,7 @@ def _run_group(
     environment: Mapping[str, str] | None,
 ) -> int:
     """Run a tool in a process group of its own, so that an interruption ends what it started as well."""
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=output, stderr=log, env=environment, start_new_session=True
-    )
+    process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=log, env=environment, start_new_session=True)
     try:
         return process.wait()
     except BaseException:
