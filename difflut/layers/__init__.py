@@ -1,8 +1,19 @@
-"""Layers: wiring plus a bank of nodes."""
+"""Layers: wiring plus a bank of nodes, convolutions made of them, pooling."""
 
 from difflut.layers.base_layer import BaseLUTLayer
+from difflut.layers.convolution_config import ConvolutionConfig
+from difflut.layers.convolutional_layer import ConvolutionalLayer
 from difflut.layers.layer_config import LayerConfig
 from difflut.layers.learnable_layer import LearnableLayer
+from difflut.layers.or_pool import OrPool2d
 from difflut.layers.random_layer import RandomLayer
 
-__all__ = ["BaseLUTLayer", "LayerConfig", "LearnableLayer", "RandomLayer"]
+__all__ = [
+    "BaseLUTLayer",
+    "ConvolutionConfig",
+    "ConvolutionalLayer",
+    "LayerConfig",
+    "LearnableLayer",
+    "OrPool2d",
+    "RandomLayer",
+]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from difflut.layers.base_layer import BaseLUTLayer
 from difflut.layers.layer_config import LayerConfig
-from difflut.layers.wiring import draw_covering_rows
+from difflut.layers.wiring import deal_groups, draw_covering_rows, draw_grouped_rows
 from difflut.nodes.base_node import LutNode
 from difflut.registry import register_layer
 from difflut.rules.routing import route_hard
@@ -28,8 +28,10 @@ class LearnableLayer(BaseLUTLayer):
 
     Parameters
     ----------
-    num_candidates : inputs each pin may choose from, capped at `input_size`. The pins of a node have no candidate in
-        common if ``n * num_candidates <= input_size``.
+    num_candidates : inputs each pin may choose from, capped at the inputs there are. The pins of a node have no
+        candidate in common if there are ``n * num_candidates`` inputs to choose from.
+    input_groups : the inputs are that many equal groups of consecutive ones, and all candidates of a node are in one
+        group; the nodes are dealt to the groups evenly.
     routing_tau : temperature of the softmax that the logits' gradient is taken from.
     All others as in `BaseLUTLayer`.
     """
@@ -47,6 +49,7 @@ class LearnableLayer(BaseLUTLayer):
         seed: int = 42,
         *,
         num_candidates: int = 16,
+        input_groups: int = 1,
         routing_tau: float = 1.0,
         layer_config: LayerConfig | None = None,
         regularizers: Any = None,
@@ -56,6 +59,7 @@ class LearnableLayer(BaseLUTLayer):
         if not routing_tau > 0:
             raise ValueError(f"LearnableLayer: routing_tau is {routing_tau!r}; it must be above 0.")
         self._num_candidates = num_candidates
+        self._input_groups = input_groups
         super().__init__(
             input_size,
             output_size,
@@ -69,14 +73,16 @@ class LearnableLayer(BaseLUTLayer):
         self.routing_tau = routing_tau
 
     def create_wiring(self, generator: torch.Generator) -> None:
-        count = min(self._num_candidates, self.input_size)
+        groups = deal_groups(self.input_size, self._input_groups, self.output_size, generator)
+        group_size = self.input_size // self._input_groups
+        count = min(self._num_candidates, group_size)
         shape = (self.output_size, self.n, count)
         if self.output_size * self.n * count > MAX_ROUTING_LOGITS:
             raise ValueError(f"LearnableLayer: {shape} candidates exceed {MAX_ROUTING_LOGITS} routing logits.")
-        if self.n * count <= self.input_size:
-            rows = draw_covering_rows(self.input_size, self.output_size, self.n * count, generator)
-        else:
-            rows = draw_covering_rows(self.input_size, self.output_size * self.n, count, generator)
+        # One row of candidates for a whole node if the group has that many, else one for each of its pins.
+        rows_per_node = 1 if self.n * count <= group_size else self.n
+        groups, width = groups.repeat_interleave(rows_per_node), self.n * count // rows_per_node
+        rows = draw_grouped_rows(draw_covering_rows, groups, group_size, width, generator)
         self.register_buffer("candidates", rows.view(shape))
         # Near zero: every candidate is about equally likely, and which one starts is random.
         self.routing_logits = nn.Parameter(0.01 * torch.randn(shape, generator=generator))

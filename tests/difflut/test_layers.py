@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -116,6 +118,17 @@ def test_wrong_use_is_refused(layer_name: str) -> None:
         make(30, -1, "dwn")
     with pytest.raises(ValueError, match=r"expected \(batch, 30\)"):
         make(30, 4, "dwn")(torch.rand(2, 31))
+
+
+@pytest.mark.parametrize("make", [RandomLayer, LearnableLayer])
+def test_input_groups_divide_the_inputs(make: Any) -> None:
+    mapping = make(30, 10, "dwn", n=3, input_groups=5).mapping()
+    group_of_pin = mapping // 6
+    assert (group_of_pin == group_of_pin[:, :1]).all()
+    assert torch.bincount(group_of_pin[:, 0]).tolist() == [2] * 5
+    for bad in (4, 0, -1, 2.0):
+        with pytest.raises(ValueError, match=f"input_groups is {bad}"):
+            make(30, 10, "dwn", input_groups=bad)
 
 
 @pytest.mark.parametrize("layer_name", LAYERS)
