@@ -12,11 +12,12 @@ from difflut.layers.base_layer import BaseLUTLayer
 from difflut.layers.convolution_config import ConvolutionConfig
 from difflut.layers.layer_config import LayerConfig
 from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES, LutNode
-from difflut.registry import REGISTRY
+from difflut.registry import REGISTRY, register_convolutional_layer
 
 _PINS_AT_A_TIME = 2**24  # of the first level in eval mode: bounds the memory of predictions
 
 
+@register_convolutional_layer("convolutional")
 class ConvolutionalLayer(nn.Module):
     """Every output channel is a tree of LUTs that slides over the image, as in Petersen et al., Convolutional
     Differentiable Logic Gate Networks (NeurIPS 2024), with LUTs of n inputs for gates of two.
@@ -85,9 +86,9 @@ class ConvolutionalLayer(nn.Module):
         )
         later = [TreeLevel(size * n, size, node_type, seed=_draw_seed(generator), **shared) for size in sizes[1:]]
         self.levels = nn.ModuleList([first, *later])
-        if first.nodes.output_dim != 1:
+        if first.bank.output_dim != 1:
             raise ValueError(
-                f"ConvolutionalLayer: the nodes have output_dim {first.nodes.output_dim}; a node of a tree has 1."
+                f"ConvolutionalLayer: the nodes have output_dim {first.bank.output_dim}; a node of a tree has 1."
             )
         self.layer_config = LayerConfig() if layer_config is None else layer_config
         self.bit_flips = BitFlips(generator)

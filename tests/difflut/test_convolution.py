@@ -55,9 +55,9 @@ def reference_forward(layer: ConvolutionalLayer, images: Tensor) -> Tensor:
                 pins_of = first if number == 0 else [[node * n + pin for pin in range(n)] for node in range(nodes)]
                 pins = torch.stack([torch.stack([values[pin] for pin in pins_of[node]]) for node in range(nodes)])
                 if layer.training:
-                    values = level.nodes.forward_pins(pins.unsqueeze(2)).flatten()
+                    values = level.bank.forward_pins(pins.unsqueeze(2)).flatten()
                 else:
-                    table = level.nodes.truth_table()
+                    table = level.bank.truth_table()
                     addresses = [sum(2**pin for pin in range(n) if node[pin] >= 0.5) for node in pins.tolist()]
                     values = torch.stack([table[node, 0, addresses[node]] for node in range(nodes)]).float()
             answers.append(values)
@@ -97,8 +97,8 @@ def test_eval_mode_of_every_node_type(node_type: str) -> None:
 def test_training_answers_and_gradients_are_those_of_the_loops(node_type: str, shape: dict[str, Any]) -> None:
     layer = make_layer(node_type, **shape)
     for level in layer.lut_levels():
-        if hasattr(level.nodes, "draw_noise"):
-            level.nodes.draw_noise = torch.zeros_like
+        if hasattr(level.bank, "draw_noise"):
+            level.bank.draw_noise = torch.zeros_like
     images = torch.rand(2, 2, 3, 4, generator=torch.Generator().manual_seed(1))
     found = []
     for forward in (layer, lambda x: reference_forward(layer, x)):
@@ -124,7 +124,7 @@ def test_learnable_wiring_gets_the_gradient_of_mixed_candidates() -> None:
     )
     weights = torch.softmax(first.routing_logits.detach(), dim=2).requires_grad_()
     mixed = torch.einsum("npk,npkb->npb", weights, windows[first.candidates])
-    first.nodes.forward_pins(windows[first.mapping()] + pins).sum().backward()
+    first.bank.forward_pins(windows[first.mapping()] + pins).sum().backward()
     expected = torch.autograd.grad(mixed, weights, pins.grad)[0]
     expected = weights * (expected - (weights * expected).sum(2, keepdim=True))
     assert torch.allclose(logits, expected, atol=1e-6)
@@ -156,7 +156,7 @@ def test_every_tree_has_its_own_wiring_and_tables(layer_type: str, grouped: bool
     trees = layer.first_level.mapping().view(16, -1)
     assert len({tuple(tree) for tree in trees.tolist()}) == 16
     for level in layer.lut_levels():
-        assert len({tuple(table.flatten().tolist()) for table in level.nodes.luts.view(16, -1)}) == 16
+        assert len({tuple(table.flatten().tolist()) for table in level.bank.luts.view(16, -1)}) == 16
 
 
 @pytest.mark.parametrize("layer_type", LAYERS)
@@ -218,7 +218,7 @@ def test_a_flipped_bit_is_flipped_in_every_window_that_reads_it() -> None:
     config = ConvolutionConfig(tree_depth=0, in_channels=1, out_channels=4, receptive_field=2, padding=1)
     layer = ConvolutionalLayer(config, "dwn", n_inputs_per_node=1, layer_config=LayerConfig(flip_probability=0.25))
     with torch.no_grad():
-        layer.first_level.nodes.luts.copy_(torch.tensor([0.0, 1.0]))  # type: ignore[operator]
+        layer.first_level.bank.luts.copy_(torch.tensor([0.0, 1.0]))  # type: ignore[operator]
     tree_of_pixel = layer.first_level.mapping().flatten().argsort()
     images = draw_images(50, 1, 6, 6)
     seen = layer(images)
@@ -237,14 +237,14 @@ def test_the_gradient_of_the_output_is_stabilised(mode: str, axes: tuple[int, ..
     layer = make_layer("probabilistic", receptive_field=3, padding=1)
     layer.layer_config = LayerConfig(grad_stabilization=mode, grad_target_std=2.0)
     seen: list[Tensor] = []
-    forward = layer.levels[-1].nodes.forward_pins
+    forward = layer.levels[-1].bank.forward_pins
 
     def forward_and_watch(pins: Tensor) -> Any:
         output = forward(pins)
         output.register_hook(seen.append)
         return output
 
-    layer.levels[-1].nodes.forward_pins = forward_and_watch
+    layer.levels[-1].bank.forward_pins = forward_and_watch
     output = layer(draw_images(5, 2, 4, 6))
     output.backward(1e-4 * torch.randn(output.shape, generator=torch.Generator().manual_seed(0)))
     grad = seen[0].view(3, 4, 6, 5).permute(3, 0, 1, 2)  # channel, row, column, sample
@@ -323,6 +323,11 @@ def test_the_gradient_of_pooling_goes_to_the_largest_value() -> None:
 def test_bad_shapes_are_named(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} is {value!r}"):
         make_layer(**{name: value})
+
+
+def test_the_layer_is_found_by_name() -> None:
+    assert REGISTRY.get_convolutional_layer("convolutional") is ConvolutionalLayer
+    assert "convolutional" not in LAYERS
 
 
 def test_wrong_use_is_refused() -> None:
