@@ -66,11 +66,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     with step("load"):
         loaded = load_model(folder / "model.pth")
     with step("lower"):
-        lowered, count_nets, layer_bits = loaded.lower("network")
+        lowered, count_nets, bank_nets = loaded.lower("network")
     with step("evaluate"):
         vectors = make_vectors(lowered, None)
         answers = loaded.answers(vectors.inputs)
-        layers = loaded.layer_answers(vectors.made, layer_bits)
+        layers = loaded.layer_answers(vectors.made, bank_nets)
         ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, layers, vectors.describe())
     with step("passes"):
         graph = lowered.copy()

@@ -184,11 +184,11 @@ def _build(request: CompileRequest, clock: StepClock, observer: Observer | None)
         loaded = load_model(request.model_path)
         data = loaded.load_data(request.data) if request.data is not None else None
     with clock.step("lower"):
-        lowered, count_nets, layer_bits = loaded.lower(request.top)
+        lowered, count_nets, bank_nets = loaded.lower(request.top)
     with clock.step("evaluate"):
         vectors = make_vectors(lowered, data.inputs if data is not None else None)
         answers = loaded.answers(vectors.inputs)
-        layers = loaded.layer_answers(vectors.made, layer_bits)
+        layers = loaded.layer_answers(vectors.made, bank_nets)
         first_rung = climb(
             1, lambda: ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, layers, vectors.describe())
         )

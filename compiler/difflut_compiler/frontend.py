@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 import difflut
-from difflut.layers.base_layer import BaseLUTLayer
+from difflut.layers import LutStage, WiredBank
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import class_count_nets, trace_lowering
 from difflut_compiler.verify.ladder import LayerAnswers, ModelAnswers
+
+BankNets = Mapping[str, Sequence[Sequence[int]]]
+"""The nets of the output bits of every bank, by the name of its stage."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +35,23 @@ class LabelledData:
 class LoadedModel:
     """A trained model, ready to be asked."""
 
-    model: difflut.SimpleFeedForward
+    model: difflut.BaseLUTModel
     sha256: str
 
-    def lower(self, name: str) -> tuple[LutGraph, list[int], Mapping[str, list[int]]]:
-        """The model's graph, the nets that hold the votes per class, and those of the bits of every layer."""
+    def lower(self, name: str) -> tuple[LutGraph, list[int], BankNets]:
+        """The model's graph, the nets that hold the votes per class, and those of the bits of every bank."""
         lowering = trace_lowering(self.model, name)
-        return lowering.graph, class_count_nets(lowering.graph), lowering.layer_bits
+        return lowering.graph, class_count_nets(lowering.graph), lowering.bank_nets
 
-    def layer_answers(self, inputs: NDArray[np.int64], layer_bits: Mapping[str, list[int]]) -> list[LayerAnswers]:
-        """Eval-mode answers of the encoder and of every layer, on integer inputs ``(samples, features)``."""
+    def layer_answers(self, inputs: NDArray[np.int64], bank_nets: BankNets) -> list[LayerAnswers]:
+        """Eval-mode answers of the encoder and of every bank of every stage, on integers ``(samples, features)``."""
         with torch.no_grad():
             bits = self.model.encode(self.model.input_format.to_reals(torch.from_numpy(inputs)))
-            answers = [LayerAnswers("encoder", layer_bits["encoder"], _as_bools(bits), None, None)]
-            for index, layer in enumerate(self.model.lut_layers()):
-                name, bits = f"layers.{index}", layer(bits)
-                tables, pins = _all_answers(layer)
-                answers.append(LayerAnswers(name, layer_bits[name], _as_bools(bits), tables, pins))
+            answers = [LayerAnswers("encoder", bank_nets["encoder"][0], _as_bools(bits), None, None)]
+            for name, stage in self.model.stages():
+                bits = stage(bits)
+                if isinstance(stage, LutStage):
+                    answers += _stage_answers(name, stage, _as_bools(bits.flatten(1)), bank_nets[name])
         return answers
 
     def answers(self, inputs: NDArray[np.int64]) -> ModelAnswers:
@@ -75,13 +78,27 @@ class LoadedModel:
         return LabelledData(dataset.name, integers.numpy(), dataset.y_test.numpy())
 
 
-def _all_answers(layer: BaseLUTLayer) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """A layer's eval-mode answers at every address, ``(outputs, 2**n)``, and what its pins read, ``(outputs, n)``."""
-    addresses = torch.arange(1 << layer.n)
-    bits = (addresses[None, :] >> torch.arange(layer.n)[:, None] & 1).to(torch.float32)
-    answers = layer.bank.forward_pins(bits.expand(layer.output_size, -1, -1)).flatten(0, 1)
-    pins = layer.mapping().repeat_interleave(layer.bank.output_dim, dim=0)
-    return _as_bools(answers), pins.cpu().numpy()
+def _stage_answers(
+    name: str, stage: LutStage, bits: NDArray[np.bool_], bank_nets: Sequence[Sequence[int]]
+) -> list[LayerAnswers]:
+    """Everything that a stage's banks can answer; ``bits`` are what its last bank did answer."""
+    banks = stage.wired_banks()
+    inner = [f"{name}.bank{number}" for number in range(len(banks) - 1)]
+    seen = [None] * len(inner) + [bits]
+    return [
+        LayerAnswers(bank_name, nets, answered, *_all_answers(wired))
+        for bank_name, nets, answered, wired in zip((*inner, name), bank_nets, seen, banks, strict=True)
+    ]
+
+
+def _all_answers(wired: WiredBank) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """A bank's eval-mode answers at every address, ``(outputs, 2**n)``, and what its pins read, ``(outputs, n)``."""
+    bank = wired.bank
+    addresses = torch.arange(1 << bank.input_dim)
+    bits = (addresses[None, :] >> torch.arange(bank.input_dim)[:, None] & 1).to(torch.float32)
+    answers = _as_bools(bank.forward_pins(bits.expand(bank.num_nodes, -1, -1)))
+    tables = answers[wired.nodes.cpu().numpy()].reshape(-1, 1 << bank.input_dim)
+    return tables, wired.pins.repeat_interleave(bank.output_dim, dim=0).cpu().numpy()
 
 
 def _as_bools(bits: torch.Tensor) -> NDArray[np.bool_]:

@@ -1,7 +1,11 @@
 """From a trained model to a graph: one small function per kind of module, chosen by its exact type.
 
 This is the only door through which torch models enter; a module that is not listed here is refused by name. A
-subclass is refused too: it may compute something else than its base.
+subclass is refused too: it may compute something else than its base. A model is `difflut.BaseLUTModel`'s chain of
+encoder, stages and votes, whatever its class; one that overrides how the chain is computed is refused.
+
+A new kind of layer is a `difflut.layers.LutStage`, whose `wired_banks` say all that hardware and proof need, and takes
+one line in ``_LOWERINGS``.
 """
 
 from __future__ import annotations
@@ -26,9 +30,8 @@ from difflut.encoders import (
     ThermometerEncoder,
 )
 from difflut.input_format import InputFormat
-from difflut.layers import LearnableLayer, RandomLayer
-from difflut.layers.base_layer import BaseLUTLayer
-from difflut.models import BaseLUTModel, SimpleFeedForward
+from difflut.layers import LearnableLayer, LutStage, RandomLayer, WiredBank
+from difflut.models import BaseLUTModel
 from difflut.utils.modules import GroupSum
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Origin
@@ -38,15 +41,23 @@ INPUT, ENCODER, CLASS_COUNTS, ARGMAX, OUTPUT = "input", "encoder", "class_counts
 XOR_FAN_IN = 6
 
 
+_THE_CHAIN = ("encode", "forward", "class_counts", "predict", "input_format")
+"""What a model must have from its base class, because the graph is built as these compute."""
+
+
 @dataclass
 class Lowering:
-    """A graph being built: ``bits`` are the nets that the next module reads, ``layer_bits`` those of every layer."""
+    """A graph being built: ``bits`` are the nets that the next module reads.
+
+    ``bank_nets`` are the output bits of every bank of look-up tables, by the name of the stage that it belongs to; the
+    encoder counts as one bank.
+    """
 
     graph: LutGraph
     input_format: InputFormat
     features: list[int] = field(default_factory=list)
     bits: list[int] = field(default_factory=list)
-    layer_bits: dict[str, list[int]] = field(default_factory=dict)
+    bank_nets: dict[str, list[list[int]]] = field(default_factory=dict)
 
 
 def lower(model: BaseLUTModel, name: str) -> LutGraph:
@@ -58,18 +69,29 @@ def lower(model: BaseLUTModel, name: str) -> LutGraph:
 
 
 def trace_lowering(model: BaseLUTModel, name: str) -> Lowering:
-    """Like :func:`lower`, and also says which nets hold the bits of the encoder and of every layer."""
-    if type(model) is not SimpleFeedForward:
-        raise _refusal("the model", model, [SimpleFeedForward])
-    layer_names = [f"layers.{index}" for index in range(len(model.layers))]
+    """Like :func:`lower`, and also says which nets hold the bits of the encoder and of every bank."""
+    _check_chain(model)
+    stages = model.stages()
+    layer_names = [stage_name for stage_name, stage in stages if isinstance(stage, LutStage)]
     graph = LutGraph(name, (INPUT, ENCODER, *layer_names, CLASS_COUNTS, ARGMAX, OUTPUT))
     state = Lowering(graph, model.input_format)
-    for layer_name, module in zip((ENCODER, *layer_names), (model.encoder, *model.layers), strict=True):
-        _lower_module(state, layer_name, module)
-        state.layer_bits[layer_name] = state.bits
-    _lower_module(state, CLASS_COUNTS, model.output_layer)
+    for stage_name, module in ((ENCODER, model.encoder), *stages, (CLASS_COUNTS, model.output_layer)):
+        _lower_module(state, stage_name, module)
     graph.verify()
     return state
+
+
+def _check_chain(model: BaseLUTModel) -> None:
+    if not isinstance(model, BaseLUTModel):
+        raise CompilerError(
+            f"the model is a {type(model).__name__}; only subclasses of BaseLUTModel have a hardware form"
+        )
+    for name in _THE_CHAIN:
+        if getattr(type(model), name) is not getattr(BaseLUTModel, name) or name in vars(model):
+            raise CompilerError(
+                f"the model is a {type(model).__name__}, which has its own {name}, so it may compute something else "
+                f"than its encoder, stages and votes; override only build_layers and stages"
+            )
 
 
 def _lower_module(state: Lowering, name: str, module: nn.Module) -> None:
@@ -105,6 +127,7 @@ def _lower_encoder(state: Lowering, name: str, encoder: BaseEncoder) -> None:
             pins = [compares[step] for step in steps[flips[:, bit]]]
             origin = Origin(name, feature * encoder.num_bits + bit)
             state.bits.append(_add_parity(state.graph, pins, bool(codes[0, bit]), origin))
+    state.bank_nets[name] = [state.bits]
 
 
 def integer_thresholds(thresholds: NDArray[np.float32], input_format: InputFormat) -> NDArray[np.int64]:
@@ -153,25 +176,47 @@ def _parity_lut(fan_in: int, inverted: bool) -> Lut:
     return Lut(fan_in, bools_to_table((ones + inverted) % 2 == 1))
 
 
-def _lower_layer(state: Lowering, name: str, layer: BaseLUTLayer) -> None:
-    wiring = layer.mapping().cpu().numpy()
-    tables = layer.bank.truth_table().cpu().numpy()
-    expected = (layer.output_size, layer.bank.output_dim, 1 << layer.n)
+def _lower_stage(state: Lowering, name: str, stage: LutStage) -> None:
+    banks = stage.wired_banks()
+    state.bank_nets[name] = []
+    for number, wired in enumerate(banks):
+        part = f"bank{number}" if number < len(banks) - 1 else ""
+        state.bits = _add_luts(state, name, part, wired)
+        state.bank_nets[name].append(state.bits)
+
+
+def _add_luts(state: Lowering, name: str, part: str, wired: WiredBank) -> list[int]:
+    """Add the look-up tables of a bank, which read ``state.bits``; return the nets of their outputs."""
+    bank = wired.bank
+    tables, nodes, pins = (tensor.cpu().numpy() for tensor in (bank.truth_table(), wired.nodes, wired.pins))
+    expected = (bank.num_nodes, bank.output_dim, 1 << bank.input_dim)
     if tables.shape != expected or tables.dtype != np.bool_:
         raise CompilerError(
             f"{name}: the truth table has shape {tables.shape} of {tables.dtype}, expected {expected} of bool"
         )
-    if wiring.shape != (layer.output_size, layer.n) or wiring.min() < 0 or wiring.max() >= len(state.bits):
+    if nodes.ndim != 1 or not _all_below(nodes, bank.num_nodes):
+        raise CompilerError(f"{name}: the look-up tables must be a list of nodes 0 to {bank.num_nodes - 1}")
+    if pins.shape != (len(nodes), bank.input_dim) or not _all_below(pins + 1, len(state.bits) + 1):
         raise CompilerError(
-            f"{name}: the wiring must be {(layer.output_size, layer.n)} of inputs 0 to {len(state.bits) - 1}"
+            f"{name}: the wiring must be {(len(nodes), bank.input_dim)} of inputs 0 to {len(state.bits) - 1}, "
+            f"or -1 for the constant 0"
         )
-    nets = np.array(state.bits, dtype=np.int64)[wiring].tolist()
-    outputs = [
-        state.graph.add(Lut(layer.n, bools_to_table(table)), pins, origin=Origin(name, node * tables.shape[1] + output))
-        for node, pins in enumerate(nets)
-        for output, table in enumerate(tables[node])
+    zero = [state.graph.add(Const(0), origin=Origin(name, 0, f"{part}zero"))] if (pins < 0).any() else []
+    ops = [[Lut(bank.input_dim, bools_to_table(table)) for table in of_node] for of_node in tables]
+    nets = np.array([*state.bits, *zero], dtype=np.int64)[pins].tolist()  # pin -1 is the last one
+    return [
+        state.graph.add(op, operands, origin=Origin(name, number * bank.output_dim + output, part))
+        for number, (node, operands) in enumerate(zip(nodes.tolist(), nets, strict=True))
+        for output, op in enumerate(ops[node])
     ]
-    state.bits = outputs
+
+
+def _all_below(indices: NDArray[np.int64], count: int) -> bool:
+    return bool(((indices >= 0) & (indices < count)).all())
+
+
+def _pass_bits(state: Lowering, name: str, module: nn.Module) -> None:
+    """ReLU and Flatten leave the bits of a sample as they are."""
 
 
 def _lower_group_sum(state: Lowering, name: str, group_sum: GroupSum) -> None:
@@ -194,8 +239,10 @@ _LOWERINGS: dict[type[nn.Module], Callable[[Lowering, str, Any], None]] = {
     OneHotEncoder: _lower_encoder,
     SignMagnitudeEncoder: _lower_encoder,
     ThermometerEncoder: _lower_encoder,
-    RandomLayer: _lower_layer,
-    LearnableLayer: _lower_layer,
+    RandomLayer: _lower_stage,
+    LearnableLayer: _lower_stage,
+    nn.Flatten: _pass_bits,
+    nn.ReLU: _pass_bits,
     GroupSum: _lower_group_sum,
 }
 

@@ -5,6 +5,7 @@ from difflut.layers.convolution_config import ConvolutionConfig
 from difflut.layers.convolutional_layer import ConvolutionalLayer
 from difflut.layers.layer_config import LayerConfig
 from difflut.layers.learnable_layer import LearnableLayer
+from difflut.layers.lut_stage import LutStage, TableBank, WiredBank
 from difflut.layers.or_pool import OrPool2d
 from difflut.layers.random_layer import RandomLayer
 
@@ -14,6 +15,9 @@ __all__ = [
     "ConvolutionalLayer",
     "LayerConfig",
     "LearnableLayer",
+    "LutStage",
     "OrPool2d",
     "RandomLayer",
+    "TableBank",
+    "WiredBank",
 ]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from difflut.layers.augmentation import BitFlips, stabilise_gradient
 from difflut.layers.layer_config import LayerConfig
+from difflut.layers.lut_stage import LutStage, WiredBank
 from difflut.nodes.base_node import LutNode
 from difflut.nodes.node_views import NodeViews
 from difflut.nodes.utils.regularizer_settings import WeightedRegularizer, read_regularizers
 from difflut.registry import REGISTRY
 
 
-class BaseLUTLayer(nn.Module, ABC):
+class BaseLUTLayer(LutStage):
     """`output_size` nodes of one family, each with `n` pins wired to the layer's inputs.
 
     A subclass says how pins are chosen: `create_wiring` and `mapping`, and `select_pins` if the choice is trained.
@@ -39,9 +40,6 @@ class BaseLUTLayer(nn.Module, ABC):
     ValueError : a size is out of its range, or `n` contradicts ``node_kwargs["input_dim"]``.
     TypeError : the node family does not know a keyword.
     """
-
-    runtime_keys: ClassVar[tuple[str, ...]] = ()
-    """Attributes that may be changed on a trained layer without changing its parameters."""
 
     def __init__(
         self,
@@ -89,6 +87,15 @@ class BaseLUTLayer(nn.Module, ABC):
     def output_width(self) -> int:
         """Number of output features."""
         return self.output_size * self.bank.output_dim
+
+    def wired_banks(self) -> list[WiredBank]:
+        pins = self.mapping()
+        return [WiredBank(self.bank, torch.arange(self.output_size, device=pins.device), pins)]
+
+    def check_buffers(self) -> None:
+        for name, buffer in self.named_buffers(recurse=False):
+            if buffer.dtype == torch.int64 and not ((buffer >= 0) & (buffer < self.input_size)).all():
+                raise ValueError(f"{name} points outside the {self.input_size} inputs")
 
     def select_pins(self, features: Tensor) -> Tensor:
         """Take the pins (output_size, n, batch) from feature-major inputs (input_size, batch)."""

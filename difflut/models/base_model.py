@@ -1,59 +1,188 @@
-"""What every model shares: its configuration and the settings that may change at run time."""
+"""What every model is: an encoder, stages of look-up tables, votes per class."""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
+from difflut.encoders.base_encoder import BaseEncoder
+from difflut.errors import ConfigError, DataError
+from difflut.input_format import InputFormat
+from difflut.layers.lut_stage import LutStage
+from difflut.models.base_config import BaseModelConfig
 from difflut.models.model_config import ModelConfig
+from difflut.registry import REGISTRY
+from difflut.utils.modules import GroupSum
+from difflut.utils.shapes import flatten_samples
+
+_PREDICTION_ROWS = 1024  # samples evaluated at a time: bounds the memory of predictions on whole data sets
 
 
 class BaseLUTModel(nn.Module, ABC):
-    """A network described by a `ModelConfig`, of which it keeps its own copy as ``config``.
+    """Input quantised to ``input_format``, ``encoder``, `stages` one after another, ``output_layer`` (GroupSum).
 
-    What a model fills in itself (input size, input format) appears in ``config``, so that config and ``state_dict``
-    together are the whole model.
+    In eval mode the network computes on bits what the hardware computes, for any real input: the class counts of `x`
+    are those of the hardware on ``input_format.to_integers(x)``.
+
+    A kind of model is a subclass that says what its layers are (`build_layers`) and, if something stands between
+    them, in which order things follow (`stages`). Nothing else may differ: training, model files and the compiler rely
+    on `encode`, `forward` and `class_counts` as they are here, and the compiler refuses a model that overrides them.
+
+    The model keeps its own copy of the configuration as ``config``. What it fills in itself (input size, input format)
+    appears there, so that config and ``state_dict`` together are the whole model. The layers exist from the start if
+    ``config.input_size`` is known, else from `fit_encoder` on.
+
+    Raises
+    ------
+    ConfigError : the configuration is not valid, or its node, layer or encoder arguments are not.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    config_class: ClassVar[type[BaseModelConfig]] = ModelConfig
+    """The kind of configuration that describes such a model."""
+
+    config: Any  # an instance of config_class
+    encoder: BaseEncoder
+    output_layer: GroupSum
+
+    def __init__(self, config: BaseModelConfig) -> None:
         super().__init__()
         config.validate()
         self.config = copy.deepcopy(config)
+        arguments = {key: value for key, value in self.config.encoder_config.items() if key != "name"}
+        with blaming("encoder_config"):
+            self.encoder = REGISTRY.get_encoder(self.config.encoder_config["name"])(**arguments)
+        if not self.encoder.flatten:
+            raise ConfigError("encoder_config.flatten is false; a network of look-up tables needs flat bits.")
+        self.layers = nn.ModuleList()
+        self.output_layer = GroupSum(self.config.num_classes)
+        if self.config.input_size is not None:
+            self._add_layers(self.config.input_size)
+        self.on_runtime_update()
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """Return class scores (batch, num_classes) for samples (batch, ...)."""
+    def build_layers(self, input_size: int) -> Sequence[LutStage]:
+        """Return the layers for samples of that many features; the first one reads ``encode``'s bits."""
 
+    def stages(self) -> list[tuple[str, nn.Module]]:
+        """Return what stands between encoder and votes, in order, by name; by default the layers and nothing else.
+
+        A stage is a `LutStage`, or a module that leaves bits as they are, such as ReLU and Flatten.
+        """
+        return [(f"layers.{index}", layer) for index, layer in enumerate(self.layers)]
+
+    @classmethod
+    def check_params(cls, config: Any) -> None:
+        """Refuse ``config.params`` that this kind of model does not take; by default it takes none.
+
+        Raises
+        ------
+        ConfigError : naming the parameter.
+        """
+        for name in config.params:
+            raise ConfigError(f"Unknown model parameter params.{name} for a {config.model_type} model.")
+
+    @classmethod
     @abstractmethod
-    def fit_encoder(self, data: Tensor) -> None:
-        """Determine from training data (samples, ...) what the configuration leaves open."""
+    def min_state_bytes(cls, config: Any) -> int:
+        """Return how many bytes the layers of such a model take at least, from its config alone.
 
-    @abstractmethod
-    def class_counts(self, x: Tensor) -> Tensor:
-        """Return the exact votes per class, int64 (batch, num_classes), as the hardware counts them."""
-
-    def predict(self, x: Tensor) -> Tensor:
-        """Return the class with most votes, int64 (batch,); the lowest index among equals, as in hardware."""
-        return self.class_counts(x).argmax(1)
-
-    @abstractmethod
-    def get_regularization_loss(self) -> Tensor:
-        """Return the weighted sum of all configured regularisers, a 0-d tensor to add to the training loss.
-
-        Call it after `forward`, in train mode; see `BaseLUTLayer.regularization`.
+        A model file smaller than that is refused before anything is built.
         """
 
-    @abstractmethod
-    def on_runtime_update(self) -> None:
-        """Hand ``config.runtime`` on to the modules that use it."""
+    def lut_layers(self) -> Sequence[LutStage]:
+        """Return ``layers`` with their type."""
+        return [cast(LutStage, layer) for layer in self.layers]
+
+    @property
+    def input_format(self) -> InputFormat:
+        """The number format of the input; a RuntimeError until configured or inferred by `fit_encoder`."""
+        if self.config.input_format is None:
+            raise RuntimeError("The model has no input format yet; call fit_encoder() on training data first.")
+        return InputFormat(**self.config.input_format)
 
     @property
     def class_names(self) -> list[str]:
         """One name per class; numbers if the configuration has none."""
         return self.config.class_names or [str(index) for index in range(self.config.num_classes)]
+
+    def fit_encoder(self, data: Tensor) -> None:
+        """Set the encoder's thresholds from training data (samples, ...), and what the config leaves open.
+
+        The input format is inferred if the config has none; then the thresholds are those of the quantised data.
+
+        Raises
+        ------
+        DataError : the data are empty or not finite.
+        ValueError : the data do not have ``config.input_size`` features.
+        ConfigError : the data have more features than a model may have.
+        """
+        data = flatten_samples(data)
+        if data.numel() == 0 or not torch.isfinite(data).all():
+            raise DataError("The data to fit an encoder must be finite and not empty.")
+        if self.config.input_size not in (None, data.shape[1]):
+            raise ValueError(f"The model expects {self.config.input_size} features but the data have {data.shape[1]}.")
+        if self.config.input_format is None:
+            self.config.input_format = asdict(InputFormat.infer(data))
+        self.encoder.fit(self.input_format.quantize(data))
+        if self.config.input_size is None:
+            self.config.input_size = data.shape[1]
+            self.config.validate()
+            self._add_layers(data.shape[1])
+            self.on_runtime_update()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the bits of samples (batch, ...) as float32 (batch, input_size * num_bits).
+
+        Raises
+        ------
+        RuntimeError : the encoder is not fitted.
+        """
+        if not self.encoder.is_fitted:
+            raise RuntimeError("The model has no thresholds yet; call fit_encoder() on training data first.")
+        return self.encoder.encode(self.input_format.quantize(flatten_samples(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return class scores (batch, num_classes) for samples (batch, ...): votes divided by ``output_tau``."""
+        return cast(Tensor, self.output_layer(self._answer(x)))
+
+    def class_counts(self, x: Tensor) -> Tensor:
+        """Return the exact votes per class, int64 (batch, num_classes), as the hardware counts them.
+
+        Raises
+        ------
+        DataError : `x` holds a NaN, for which there is no hardware input.
+        """
+        if torch.isnan(x).any():
+            raise DataError("The input holds a NaN, which no fixed-point number stands for; clean the data first.")
+        with torch.no_grad(), _evaluating(self):
+            parts = [self.output_layer.sum_groups(self._answer(rows)) for rows in torch.split(x, _PREDICTION_ROWS)]
+        return torch.cat(parts).to(torch.int64)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the class with most votes, int64 (batch,); the lowest index among equals, as in hardware."""
+        return self.class_counts(x).argmax(1)
+
+    def get_regularization_loss(self) -> Tensor:
+        """Return the weighted sum of all configured regularisers, a 0-d tensor to add to the training loss.
+
+        Call it after `forward`, in train mode; see `LutStage.regularization`.
+        """
+        return sum((layer.regularization() for layer in self.lut_layers()), start=torch.zeros(()))
+
+    def on_runtime_update(self) -> None:
+        """Hand ``config.runtime`` on to the modules that use it."""
+        for key, value in self.config.runtime.items():
+            if key == "output_tau":
+                self.output_layer.tau = value
+            for layer in self.lut_layers():
+                layer.set_runtime(key, value)
 
     def apply_runtime_overrides(self, overrides: dict[str, Any]) -> None:
         """Change runtime settings; an unknown one is a ConfigError and changes nothing."""
@@ -68,3 +197,34 @@ class BaseLUTModel(nn.Module, ABC):
         total = sum(parameter.numel() for parameter in self.parameters())
         trainable = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
         return {"total": total, "trainable": trainable, "non_trainable": total - trainable}
+
+    def _add_layers(self, input_size: int) -> None:
+        self.layers.extend(self.build_layers(input_size))
+        with blaming("the output layer"):
+            self.output_layer.group_size(self.lut_layers()[-1].output_width)
+
+    def _answer(self, x: Tensor) -> Tensor:
+        features = self.encode(x)
+        for _, stage in self.stages():
+            features = stage(features)
+        return features
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Switch a module to eval mode and back."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+@contextmanager
+def blaming(part: str) -> Iterator[None]:
+    """Turn what a constructor says about its arguments into a sentence about the configuration."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The configuration of {part} is not usable: {error}") from error

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Self
-
-import yaml
 
 from difflut.errors import ConfigError
 from difflut.input_format import InputFormat
 from difflut.layers.layer_config import LayerConfig
+from difflut.models.base_config import BaseModelConfig
 from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES
 from difflut.nodes.utils.regularizer_settings import read_regularizers
 from difflut.registry import REGISTRY
-from difflut.utils.yaml_files import read_yaml
 
 MAX_INPUT_SIZE = 2**20
 MAX_ENCODED_BITS = 2**24
@@ -26,7 +23,7 @@ MAX_TEMPERATURE = 1e9
 
 
 @dataclass
-class ModelConfig:
+class ModelConfig(BaseModelConfig):
     """Structure of a network, the settings that may change after training, and what it expects as input.
 
     Parameters
@@ -47,6 +44,7 @@ class ModelConfig:
     input_format : ``bits``, ``signed``, ``scale`` of `InputFormat`; if not given, inferred from the data that fit the
         encoder.
     class_names : one name per class; numbers if not given.
+    params : further arguments of the kind of model; which ones, its class says.
 
     Raises
     ------
@@ -70,21 +68,22 @@ class ModelConfig:
     layer_kwargs: dict[str, Any] = field(default_factory=dict)
     input_format: dict[str, Any] | None = None
     class_names: list[str] | None = None
+    params: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.validate()
 
     def validate(self) -> None:
-        """Check every field; call it again after changing one."""
         self._check_names()
         self._check_sizes()
         self._check_encoder()
         self._check_runtime()
         self._check_descriptions()
+        _check_keys("params", self.params)
+        REGISTRY.get_model(self.model_type).check_params(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build a config from plain values; a missing or unknown key is a ConfigError that names it."""
         if not isinstance(values, dict):
             raise ConfigError(f"The model configuration must be a table of fields, not {type(values).__name__}.")
         known = [entry.name for entry in fields(cls)]
@@ -97,23 +96,7 @@ class ModelConfig:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return an independent copy as plain values, in field order."""
         return asdict(self)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
-        """Read a config from a YAML file.
-
-        Raises
-        ------
-        FileNotFoundError : there is no such file.
-        ConfigError : the file is not YAML or does not describe a model.
-        """
-        return cls.from_dict(read_yaml(path))
-
-    def to_yaml(self, path: str | Path) -> None:
-        """Write the config so that `from_yaml` reads back an equal one."""
-        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
 
     def _check_names(self) -> None:
         _check_choice("model_type", self.model_type, REGISTRY.list_models())

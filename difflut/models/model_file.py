@@ -2,10 +2,11 @@
 
 A file is what ``torch.save`` makes of a plain dict::
 
-    {"format": "difflut-model", "version": 1, "config": ModelConfig.to_dict(), "state": model.state_dict()}
+    {"format": "difflut-model", "version": 1, "config": model.config.to_dict(), "state": model.state_dict()}
 
 Reading treats the file as untrusted: nothing in it is executed, nothing is allocated that the file does not itself
-hold or the limits of `ModelConfig` do not allow, and whatever is wrong with it becomes one `CheckpointError`.
+hold or the limits of its kind of configuration do not allow, and whatever is wrong with it becomes one
+`CheckpointError`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import torch
 from torch import Tensor
 
 from difflut.errors import CheckpointError, ConfigError
-from difflut.models.feedforward import SimpleFeedForward
-from difflut.models.model_config import ModelConfig
+from difflut.layers.lut_stage import LutStage
+from difflut.models.base_config import BaseModelConfig, read_model_config
+from difflut.models.base_model import BaseLUTModel
+from difflut.nodes.base_node import LutNode
 from difflut.registry import REGISTRY
 from difflut.utils.archive import check_header, read_archive, write_archive
 
@@ -28,7 +31,7 @@ _MAX_CONFIG_DEPTH = 4
 _KEYS = ["config", "format", "state", "version"]
 
 
-def save_model(model: SimpleFeedForward, path: str | Path) -> None:
+def save_model(model: BaseLUTModel, path: str | Path) -> None:
     """Write a fitted model to `path`, replacing the file at once; equal models give equal bytes.
 
     Raises
@@ -48,7 +51,7 @@ def save_model(model: SimpleFeedForward, path: str | Path) -> None:
     write_archive(content, Path(path))
 
 
-def load_model(path: str | Path) -> SimpleFeedForward:
+def load_model(path: str | Path) -> BaseLUTModel:
     """Read a model file and return the model in eval mode.
 
     Raises
@@ -65,13 +68,13 @@ def load_model(path: str | Path) -> SimpleFeedForward:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _check_content(content: object) -> tuple[ModelConfig, dict[Any, Any]]:
+def _check_content(content: object) -> tuple[BaseModelConfig, dict[Any, Any]]:
     check_header(content, FORMAT, VERSION)
     assert isinstance(content, dict)
     if sorted(map(str, content)) != _KEYS:
         raise CheckpointError(f"the file has the entries {sorted(map(str, content))}, expected {_KEYS}.")
     _check_plain("config", content["config"], depth=0)
-    config = ModelConfig.from_dict(content["config"])
+    config = read_model_config(content["config"])
     if config.input_size is None or config.input_format is None:
         raise CheckpointError("config.input_size or config.input_format is missing; the model was never fitted.")
     if not isinstance(content["state"], dict):
@@ -93,32 +96,25 @@ def _check_plain(name: str, value: object, depth: int) -> None:
         raise CheckpointError(f"{name} is a {type(value).__name__}, which no configuration holds.")
 
 
-def _check_config_fits_file(config: ModelConfig, file_bytes: int) -> None:
-    """Refuse, before building anything, a config whose wiring, nodes and thresholds cannot be in a file of this size.
-
-    Every node has at least one float for each of its outputs.
-    """
+def _check_config_fits_file(config: BaseModelConfig, file_bytes: int) -> None:
+    """Refuse, before building anything, a config whose layers and thresholds cannot be in a file of this size."""
     assert config.input_size is not None
-    wiring = 8 * config.node_input_dim * sum(config.layer_widths)
     encoder = REGISTRY.get_encoder(config.encoder_config["name"])
     thresholds = 4 * config.input_size * encoder.count_thresholds(config.encoder_config["num_bits"])
-    nodes = 4 * sum(config.layer_widths) * config.outputs_per_node
-    needed = wiring + thresholds + nodes
+    needed = thresholds + REGISTRY.get_model(config.model_type).min_state_bytes(config)
     if needed > file_bytes:
         raise CheckpointError(f"the configuration needs at least {needed} bytes of state, the file has {file_bytes}.")
 
 
-def _restore(config: ModelConfig, state: dict[Any, Any]) -> SimpleFeedForward:
+def _restore(config: BaseModelConfig, state: dict[Any, Any]) -> BaseLUTModel:
     model = REGISTRY.get_model(config.model_type)(config)
-    if not isinstance(model, SimpleFeedForward):
-        raise CheckpointError(f"config.model_type is {config.model_type!r}; model files hold feed-forward models.")
     _check_state(state, _expected_state(model))
     model.load_state_dict(state)
     _check_values(model)
     return model.eval()
 
 
-def _expected_state(model: SimpleFeedForward) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+def _expected_state(model: BaseLUTModel) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     # The new model's encoder is not fitted yet, so its own thresholds have no rows.
     assert model.config.input_size is not None
@@ -142,7 +138,7 @@ def _check_state(state: dict[Any, Any], expected: dict[str, tuple[tuple[int, ...
             raise CheckpointError(f"{name} has type {tensor.dtype}, expected {dtype}.")
 
 
-def _check_values(model: SimpleFeedForward) -> None:
+def _check_values(model: BaseLUTModel) -> None:
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name} holds values that are not finite.")
@@ -150,10 +146,13 @@ def _check_values(model: SimpleFeedForward) -> None:
     if (thresholds[:, 1:] < thresholds[:, :-1]).any():
         raise CheckpointError("encoder.thresholds is not ascending.")
     for index, layer in enumerate(model.lut_layers()):
-        for name, buffer in layer.named_buffers(recurse=False):
-            if buffer.dtype == torch.int64 and not ((buffer >= 0) & (buffer < layer.input_size)).all():
-                raise CheckpointError(f"layers.{index}.{name} points outside the {layer.input_size} inputs.")
-        try:
-            layer.bank.check_buffers()
-        except ValueError as error:
-            raise CheckpointError(f"layers.{index}.bank.{error}.") from error
+        _check_buffers(f"layers.{index}", layer)
+        for name, bank in layer.banks().items():
+            _check_buffers(f"layers.{index}.{name}", bank)
+
+
+def _check_buffers(where: str, module: LutStage | LutNode) -> None:
+    try:
+        module.check_buffers()
+    except ValueError as error:
+        raise CheckpointError(f"{where}.{error}.") from error

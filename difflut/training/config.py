@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from difflut.data import SOURCES, Dataset, load_dataset
 from difflut.errors import ConfigError
-from difflut.models.model_config import MAX_SEED, ModelConfig
+from difflut.models.base_config import BaseModelConfig, read_model_config
+from difflut.models.model_config import MAX_SEED
 from difflut.utils.yaml_files import read_yaml
 
 SCHEDULES = ("constant", "cosine")
@@ -103,8 +104,8 @@ class TrainingConfig:
     Parameters
     ----------
     data : where the data come from.
-    model : fields of `ModelConfig`; those that the data determine (number and names of classes, input size, name of
-        the data set) may be left out.
+    model : the description of the model, as its config's ``to_dict`` gives it; fields that the data determine (number
+        and names of classes, input size, name of the data set) may be left out.
     training : how the weights are found.
     """
 
@@ -131,7 +132,7 @@ class TrainingConfig:
         """Return an independent copy as plain values."""
         return asdict(self)
 
-    def model_config(self, dataset: Dataset) -> ModelConfig:
+    def model_config(self, dataset: Dataset) -> BaseModelConfig:
         """Complete the model section with what the data determine.
 
         Raises
@@ -144,7 +145,7 @@ class TrainingConfig:
             "class_names": dataset.class_names,
             "dataset": dataset.name,
         }
-        config = ModelConfig.from_dict({**from_data, **self.model})
+        config = read_model_config({**from_data, **self.model})
         for name in ("num_classes", "input_size"):
             if getattr(config, name) != from_data[name]:
                 raise ConfigError(f"model.{name} is {getattr(config, name)} but the data have {from_data[name]}.")

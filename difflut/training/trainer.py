@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from difflut.data import Dataset, shift_images, split_stratified
 from difflut.errors import CheckpointError, ConfigError
-from difflut.models import SimpleFeedForward, build_model, load_model, save_model
+from difflut.models import BaseLUTModel, build_model, load_model, save_model
 from difflut.training.config import OptimizerSettings, TrainingConfig
 from difflut.training.reports import EpochReport, StepReport, TrainingResult, find_best
 from difflut.training.run_state import RunState
@@ -90,10 +90,7 @@ class _Run:
             )
         self.x_held_out, self.y_held_out = dataset.x_train[held_out], dataset.y_train[held_out]
         self.steps = math.ceil(len(self.y) / self.settings.batch_size)
-        model = build_model(config.model_config(dataset))
-        if not isinstance(model, SimpleFeedForward):
-            raise ConfigError(f"model.model_type is {model.config.model_type!r}; only feed-forward models are trained.")
-        self.model = model
+        self.model = build_model(config.model_config(dataset))
         self.model.fit_encoder(self.x)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
@@ -221,7 +218,7 @@ class _Run:
         )
 
 
-def _accuracy(model: SimpleFeedForward, x: Tensor, y: Tensor) -> float:
+def _accuracy(model: BaseLUTModel, x: Tensor, y: Tensor) -> float:
     """Return the share of correct predictions in eval mode."""
     return int((model.predict(x) == y).sum()) / len(y)
 

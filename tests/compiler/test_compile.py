@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from difflut import save_model
 from difflut_compiler import driver
 from difflut_compiler.cli import app
 from difflut_compiler.emit import BuildPlan, emit
-from difflut_compiler.frontend import LoadedModel
+from difflut_compiler.frontend import BankNets, LoadedModel
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.ops import Lut
 from difflut_compiler.passes import PASSES
@@ -267,13 +267,13 @@ def test_hardware_of_an_earlier_compile_does_not_outlive_a_failure(
 def test_a_model_that_answers_otherwise_fails_the_first_rung(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lower_another(self: Any, name: str) -> tuple[LutGraph, list[int], Mapping[str, list[int]]]:
-        graph, counts, layer_bits = lower(self, name)
+    def lower_another(self: Any, name: str) -> tuple[LutGraph, list[int], BankNets]:
+        graph, counts, bank_nets = lower(self, name)
         net = max(net for net in graph if isinstance(graph.node(net).op, Lut))
         op = graph.node(net).op
         assert isinstance(op, Lut)
         graph.replace(net, Lut(op.fan_in, op.table ^ (1 << (1 << op.fan_in)) - 1), graph.node(net).operands)
-        return graph, counts, layer_bits
+        return graph, counts, bank_nets
 
     lower = LoadedModel.lower
     monkeypatch.setattr(LoadedModel, "lower", lower_another)

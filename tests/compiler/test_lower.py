@@ -154,7 +154,8 @@ class MyGroupSum(GroupSum):
 
 
 class MyModel(SimpleFeedForward):
-    pass
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -super().forward(x)
 
 
 def disguise(part: Callable[[SimpleFeedForward], nn.Module], cls: type) -> Callable[[SimpleFeedForward], None]:
@@ -168,6 +169,10 @@ def put_a_dropout_in(model: SimpleFeedForward) -> None:
     model.layers.append(nn.Dropout())
 
 
+def give_it_its_own_votes(model: SimpleFeedForward) -> None:
+    model.class_counts = lambda x: x.long()  # type: ignore[method-assign]
+
+
 REFUSALS: list[tuple[Callable[[SimpleFeedForward], Any], str]] = [
     (
         disguise(lambda model: model.layers[1], MyLayer),
@@ -175,7 +180,8 @@ REFUSALS: list[tuple[Callable[[SimpleFeedForward], Any], str]] = [
     ),
     (disguise(lambda model: model.encoder, MyEncoder), "encoder is a MyEncoder, which has no hardware form"),
     (disguise(lambda model: model.output_layer, MyGroupSum), "class_counts is a MyGroupSum, which has no hardware"),
-    (disguise(lambda model: model, MyModel), "the model is a MyModel, .* supported are SimpleFeedForward"),
+    (disguise(lambda model: model, MyModel), "the model is a MyModel, which has its own forward, so it"),
+    (give_it_its_own_votes, "the model is a SimpleFeedForward, which has its own class_counts, so it"),
     (put_a_dropout_in, "layers.2 is a Dropout, which has no hardware form; supported are .*RandomLayer"),
 ]
 
@@ -205,7 +211,7 @@ def test_a_table_of_the_wrong_shape_is_refused(table: torch.Tensor, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "wiring", [torch.full((14, 4), 15), torch.full((14, 4), -1), torch.zeros((14, 3), dtype=torch.int64)]
+    "wiring", [torch.full((14, 4), 15), torch.full((14, 4), -2), torch.zeros((14, 3), dtype=torch.int64)]
 )
 def test_wiring_that_reads_what_is_not_there_is_refused(wiring: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model()

@@ -163,10 +163,10 @@ def test_a_single_wrong_part_of_a_graph_fails_the_first_rung(
 ) -> None:
     save_model(make_model(), tmp_path / "model.pth")
     loaded = load_model(tmp_path / "model.pth")
-    graph, count_nets, layer_bits = loaded.lower("net")
+    graph, count_nets, bank_nets = loaded.lower("net")
     change(graph)
     vectors = make_vectors(graph, None)
-    layers = loaded.layer_answers(vectors.made, layer_bits)
+    layers = loaded.layer_answers(vectors.made, bank_nets)
     # As if the fault did not show in any vote, so that only the comparison of the parts can notice it.
     votes = evaluate_nets(graph, vectors.inputs, count_nets).T
     answers = ModelAnswers(graph.evaluate(vectors.inputs)["class_index"], votes, "")

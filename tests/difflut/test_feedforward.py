@@ -77,7 +77,7 @@ def test_predictions_do_not_depend_on_the_batch(make_model: ModelMaker, monkeypa
     model = make_model()
     x = torch.randn(25, 5, generator=torch.Generator().manual_seed(3))
     whole = model.class_counts(x)
-    monkeypatch.setattr("difflut.models.feedforward._PREDICTION_ROWS", 4)
+    monkeypatch.setattr("difflut.models.base_model._PREDICTION_ROWS", 4)
     assert torch.equal(model.class_counts(x), whole)
 
 

@@ -19,7 +19,7 @@ def test_fields_stand_in_the_documented_order() -> None:
     assert [field.name for field in fields(ModelConfig)] == [
         "model_type", "layer_type", "node_type", "encoder_config", "node_input_dim", "layer_widths", "num_classes",
         "runtime", "pretrained", "pretrained_name", "dataset", "input_size", "seed",
-        "node_kwargs", "layer_kwargs", "input_format", "class_names",
+        "node_kwargs", "layer_kwargs", "input_format", "class_names", "params",
     ]  # fmt: skip
 
 

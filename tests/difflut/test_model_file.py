@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from difflut import load_model, save_model
 from difflut.errors import CheckpointError
-from difflut.models import ModelConfig, SimpleFeedForward
+from difflut.models import BaseLUTModel, ModelConfig, SimpleFeedForward
 from difflut.registry import REGISTRY
 
 ModelMaker = Callable[..., SimpleFeedForward]
@@ -249,7 +249,7 @@ def good_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def load_unless_refused(path: Path) -> SimpleFeedForward | None:
+def load_unless_refused(path: Path) -> BaseLUTModel | None:
     """Load a model; a refusal is fine, any other error is not."""
     try:
         return load_model(path)

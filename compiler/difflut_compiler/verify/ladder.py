@@ -13,7 +13,7 @@ from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import MismatchError, NotCheckedError
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Lut, PopCount, table_to_bools
+from difflut_compiler.ops import Const, Lut, PopCount, table_to_bools
 from difflut_compiler.passes import PassStep
 from difflut_compiler.schedule import Schedule
 from difflut_compiler.targets import TARGETS
@@ -43,15 +43,16 @@ class ModelAnswers:
 
 @dataclass(frozen=True)
 class LayerAnswers:
-    """What one layer of the model answers: bits ``(samples, width)`` on vectors, and for a LUT layer all it can answer.
+    """What the encoder or a bank of look-up tables answers: bits ``(samples, width)`` on vectors, and all it can.
 
-    ``nets`` are the layer's bits in the graph. ``tables`` ``(width, 2**n)`` are the layer's answers at every address,
-    and ``pins`` ``(width, n)`` the bits of the layer before that make the address; None for an encoder.
+    ``nets`` are its output bits in the graph. ``tables`` ``(width, 2**n)`` are its answers at every address, and
+    ``pins`` ``(width, n)`` the bits of the bank before that make the address, -1 for the constant 0; None for an
+    encoder. ``bits`` is None for a bank inside a stage, whose answers on vectors the model does not show.
     """
 
     name: str
     nets: Sequence[int]
-    bits: NDArray[np.bool_]
+    bits: NDArray[np.bool_] | None
     tables: NDArray[np.bool_] | None
     pins: NDArray[np.int64] | None
 
@@ -87,26 +88,40 @@ def check_lowering(
 
 def _check_layers(graph: LutGraph, inputs: NDArray[np.int64], layers: Sequence[LayerAnswers]) -> int:
     """Compare layer by layer; returns the number of comparisons."""
-    compared = 0
+    compared = _check_bits(graph, inputs, [(layer, layer.bits) for layer in layers if layer.bits is not None])
     before: NDArray[np.int64] = np.array([], dtype=np.int64)
-    nets = [net for layer in layers for net in layer.nets]
-    samples = len(layers[0].bits) if layers else 0
-    values = evaluate_nets(graph, inputs[:samples], nets) != 0
-    ends = np.cumsum([len(layer.nets) for layer in layers], dtype=np.int64)
-    for layer, bits in zip(layers, np.split(values, ends[:-1]), strict=False):
-        if not np.array_equal(bits.T, layer.bits):
-            raise MismatchError(f"graph and model differ in the bits of {layer.name}")
-        compared += bits.size
+    for layer in layers:
         if layer.tables is not None and layer.pins is not None:
             luts = [graph.node(net) for net in layer.nets]
             tables = [table_to_bools(node.op.table, node.op.fan_in) for node in luts if isinstance(node.op, Lut)]
             if not np.array_equal(np.array(tables), layer.tables):
                 raise MismatchError(f"graph and model differ in the tables of {layer.name}")
-            if not np.array_equal(np.array([node.operands for node in luts]), before[layer.pins]):
+            if not _reads(graph, np.array([node.operands for node in luts]), before, layer.pins):
                 raise MismatchError(f"graph and model differ in the wiring of {layer.name}")
             compared += layer.tables.size + layer.pins.size
         before = np.array(layer.nets, dtype=np.int64)
     return compared
+
+
+def _reads(graph: LutGraph, operands: NDArray[np.int64], before: NDArray[np.int64], pins: NDArray[np.int64]) -> bool:
+    """Whether ``operands`` ``(luts, n)`` are the bits ``pins`` of the nets ``before``, constants 0 for pins of -1."""
+    is_zero = pins < 0
+    are_zeros = all(graph.node(net).op == Const(0) for net in operands[is_zero].tolist())
+    return are_zeros and np.array_equal(operands[~is_zero], before[pins[~is_zero]])
+
+
+def _check_bits(
+    graph: LutGraph, inputs: NDArray[np.int64], layers: Sequence[tuple[LayerAnswers, NDArray[np.bool_]]]
+) -> int:
+    """Compare the bits of layers on the first of the inputs; returns how many they are."""
+    nets = [net for layer, _ in layers for net in layer.nets]
+    samples = len(layers[0][1]) if layers else 0
+    values = evaluate_nets(graph, inputs[:samples], nets) != 0
+    ends = np.cumsum([len(layer.nets) for layer, _ in layers], dtype=np.int64)
+    for (layer, expected), found in zip(layers, np.split(values, ends[:-1]), strict=True):
+        if not np.array_equal(found.T, expected):
+            raise MismatchError(f"graph and model differ in the bits of {layer.name}")
+    return int(values.size)
 
 
 def check_passes(

@@ -1,0 +1,81 @@
+"""What every description of a network says."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from difflut.errors import ConfigError
+from difflut.registry import REGISTRY
+from difflut.utils.yaml_files import read_yaml
+
+
+class BaseModelConfig(ABC):
+    """The description from which a model is built: what models, model files and training need to know of it.
+
+    Attributes
+    ----------
+    model_type : registered name of the model class.
+    num_classes : classes the network tells apart.
+    runtime : settings that may change after training.
+    input_size : features per sample; None until known.
+    input_format : ``bits``, ``signed``, ``scale`` of `InputFormat`; None until known.
+    class_names : one name per class; None for numbers.
+    encoder_config : ``name`` of the encoder, and its arguments.
+    """
+
+    model_type: str
+    num_classes: int
+    runtime: dict[str, Any]
+    input_size: int | None
+    input_format: dict[str, Any] | None
+    class_names: list[str] | None
+    encoder_config: dict[str, Any]
+
+    @abstractmethod
+    def validate(self) -> None:
+        """Check every field; call it again after changing one. A ConfigError names the field."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build a config from plain values; a ConfigError names the key that is missing, unknown or wrong."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return an independent copy as plain values, which `from_dict` reads."""
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read a config from a YAML file.
+
+        Raises
+        ------
+        FileNotFoundError : there is no such file.
+        ConfigError : the file is not YAML or does not describe a model.
+        """
+        return cls.from_dict(read_yaml(path))
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write the config so that `from_yaml` reads back an equal one."""
+        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def read_model_config(values: Any) -> BaseModelConfig:
+    """Build the config of any kind of model from plain values with a ``model_type``.
+
+    Raises
+    ------
+    ConfigError : the values do not describe a model; the message names the key.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"The model configuration must be a table of fields, not {type(values).__name__}.")
+    if "model_type" not in values:
+        raise ConfigError("The model field 'model_type' is missing.")
+    name = values["model_type"]
+    if type(name) is not str or name not in REGISTRY.list_models():
+        raise ConfigError(f"model_type is {name!r}; available: {', '.join(REGISTRY.list_models())}.")
+    return REGISTRY.get_model(name).config_class.from_dict(values)
