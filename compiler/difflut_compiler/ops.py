@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -41,11 +42,21 @@ class Operand(NamedTuple):
     def constant(self) -> int | None:
         return self.op.value if isinstance(self.op, Const) else None
 
+    @property
+    def range(self) -> tuple[int, int]:
+        """The least and the greatest value that the operand's bits allow."""
+        if isinstance(self.op, Const):
+            return self.op.value, self.op.value
+        return (self.op.min_value, self.op.max_value) if isinstance(self.op, Input) else (0, (1 << self.width) - 1)
+
 
 class Folded(NamedTuple):
-    """A simpler op with the same meaning, reading only the operands at the positions ``kept``."""
+    """A simpler op with the same meaning, reading only the operands at the positions ``kept``.
 
-    op: AnyOp
+    Without an op, the result is the one operand kept: the same number, perhaps in fewer bits.
+    """
+
+    op: AnyOp | None
     kept: tuple[int, ...]
 
 
@@ -267,6 +278,11 @@ class Add:
         return self.bits
 
     def fold(self, operands: Sequence[Operand]) -> Folded | None:
+        left, right = (operand.constant for operand in operands)
+        if left is not None and right is not None:
+            return Folded(Const((left + right) & ((1 << self.bits) - 1), self.bits), ())
+        if left == 0 or right == 0:
+            return Folded(None, (1 if left == 0 else 0,))
         return None
 
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
@@ -291,6 +307,12 @@ class Greater:
         return 1
 
     def fold(self, operands: Sequence[Operand]) -> Folded | None:
+        """Constant where the ranges of the two words do not overlap: with constants, and with words of few bits."""
+        (lowest_first, highest_first), (lowest_second, highest_second) = (operand.range for operand in operands)
+        if highest_second <= lowest_first:
+            return Folded(Const(0), ())
+        if lowest_second > highest_first:
+            return Folded(Const(1), ())
         return None
 
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
@@ -316,6 +338,13 @@ class Mux:
         return max(operands[1].width, operands[2].width)
 
     def fold(self, operands: Sequence[Operand]) -> Folded | None:
+        select, when_0, when_1 = (operand.constant for operand in operands)
+        if select is not None:
+            return Folded(None, (1 + select,))
+        if (when_0, when_1) == (0, 1):
+            return Folded(None, (0,))
+        if when_0 is not None and when_0 == when_1:
+            return Folded(None, (1,))
         return None
 
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
@@ -411,6 +440,37 @@ def cofactor(table: int, fan_in: int, position: int, value: int) -> int:
     """The table left when address bit ``position`` is fixed to ``value``."""
     entries = table_to_bools(table, fan_in).reshape(-1, 2, 1 << position)
     return bools_to_table(entries[:, value].reshape(-1))
+
+
+def complement_pins(op: Lut, inverted: Sequence[bool]) -> Lut:
+    """The LUT that answers as ``op`` does when the pins marked ``inverted`` are inverted."""
+    flips = sum(1 << pin for pin, flip in enumerate(inverted) if flip)
+    if not flips:
+        return op
+    entries = table_to_bools(op.table, op.fan_in)
+    return Lut(op.fan_in, bools_to_table(entries[np.arange(1 << op.fan_in) ^ flips]))
+
+
+def complement_table(op: Lut) -> Lut:
+    """The LUT that always answers the opposite of ``op``."""
+    return Lut(op.fan_in, op.table ^ ((1 << (1 << op.fan_in)) - 1))
+
+
+def rewire_pins(op: Lut, pin_of: Sequence[int], fan_in: int) -> Lut:
+    """The LUT of ``fan_in`` pins that answers as ``op`` does when pin ``p`` of ``op`` reads pin ``pin_of[p]``.
+
+    Several pins may read the same one; a pin that none reads does not matter.
+    """
+    entries = table_to_bools(op.table, op.fan_in)
+    return Lut(fan_in, bools_to_table(entries[_addresses_of(tuple(pin_of), fan_in)]))
+
+
+@lru_cache(maxsize=1 << 16)
+def _addresses_of(pin_of: tuple[int, ...], fan_in: int) -> NDArray[np.int64]:
+    """The address ``(2**fan_in,)`` that pins wired like this make of every address."""
+    bits = np.arange(1 << fan_in)[:, np.newaxis] >> np.array(pin_of, dtype=np.int64) & 1
+    addresses: NDArray[np.int64] = (bits << np.arange(len(pin_of))).sum(axis=1)
+    return addresses
 
 
 def table_to_bools(table: int, fan_in: int) -> NDArray[np.bool_]:

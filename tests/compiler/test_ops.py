@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from difflut_compiler.ops import (
     ArgMax,
     Compare,
     Const,
+    Folded,
     Greater,
     Input,
     Lut,
@@ -29,6 +31,9 @@ from difflut_compiler.ops import (
     bits_for,
     bools_to_table,
     cofactor,
+    complement_pins,
+    complement_table,
+    rewire_pins,
     table_to_bools,
 )
 from tests.compiler.random_graphs import bits_of, slow_value
@@ -123,7 +128,7 @@ def test_folded_lut_computes_the_same(op: Lut, data: st.DataObject) -> None:
         return
     for address in range(1 << op.fan_in):
         pins = [bit if value is None else value for bit, value in zip(bits_of(address, 8), constants, strict=False)]
-        assert slow(folded.op, [pins[pin] for pin in folded.kept]) == slow(op, pins)
+        assert slow_folded(folded, pins) == slow(op, pins)
     assert set(folded.kept) <= set(free)
 
 
@@ -139,7 +144,74 @@ def test_folded_popcount_computes_the_same(constants: list[int | None], offset: 
     for ones in range(len(free) + 1):
         values = dict(zip(free, [1] * ones + [0] * len(free), strict=False))
         pins = [values[pin] if value is None else value for pin, value in enumerate(constants)]
-        assert slow(folded.op, [pins[pin] for pin in folded.kept]) == slow(op, pins)
+        assert slow_folded(folded, pins) == slow(op, pins)
+
+
+def slow_folded(folded: Folded, operands: list[int]) -> int:
+    kept = [operands[place] for place in folded.kept]
+    if folded.op is None:
+        (value,) = kept
+        return value
+    return slow(folded.op, kept)
+
+
+WORDS = st.tuples(st.integers(1, 3), st.none() | st.integers(0, 7)).map(
+    lambda word: Operand(Input("x", word[0]) if word[1] is None else Const(word[1] % (1 << word[0]), word[0]), word[0])
+)
+
+
+def values_of(operand: Operand) -> range:
+    return range(1 << operand.width) if operand.constant is None else range(operand.constant, operand.constant + 1)
+
+
+def check_fold(op: Add | Greater | Mux, operands: list[Operand]) -> bool:
+    """Whether ``op`` folds; if it does, to the same value for all values of the operands."""
+    op.check(operands)
+    folded = op.fold(operands)
+    if folded is None:
+        return False
+    for values in itertools.product(*map(values_of, operands)):
+        assert slow_folded(folded, list(values)) == slow(op, list(values))
+    return True
+
+
+@given(WORDS, WORDS)
+def test_sums_fold_where_constants_decide(left: Operand, right: Operand) -> None:
+    constants = (left.constant, right.constant)
+    assert check_fold(Add(4), [left, right]) == (0 in constants or None not in constants)
+
+
+@given(WORDS, WORDS)
+def test_comparisons_fold_exactly_where_they_are_constant(first: Operand, second: Operand) -> None:
+    answers = {b > a for a in values_of(first) for b in values_of(second)}
+    assert check_fold(Greater(), [first, second]) == (len(answers) == 1)
+
+
+@given(st.sampled_from([BIT, Operand(Const(0), 1), Operand(Const(1), 1)]), WORDS, WORDS)
+def test_choices_fold_where_constants_decide(select: Operand, when_0: Operand, when_1: Operand) -> None:
+    constants = (when_0.constant, when_1.constant)
+    same = None not in constants and when_0.constant == when_1.constant
+    assert check_fold(Mux(), [select, when_0, when_1]) == (select is not BIT or same or constants == (0, 1))
+
+
+@given(TABLES, st.data())
+def test_rewired_pins(op: Lut, data: st.DataObject) -> None:
+    fan_in = data.draw(st.integers(1, 5))
+    pin_of = data.draw(st.lists(st.integers(0, fan_in - 1), min_size=op.fan_in, max_size=op.fan_in))
+    rewired = rewire_pins(op, pin_of, fan_in)
+    for address in range(1 << fan_in):
+        pins = bits_of(address, fan_in)
+        assert slow(rewired, pins) == slow(op, [pins[pin] for pin in pin_of])
+
+
+@given(TABLES, st.data())
+def test_complements(op: Lut, data: st.DataObject) -> None:
+    inverted = data.draw(st.lists(st.booleans(), min_size=op.fan_in, max_size=op.fan_in))
+    for address in range(1 << op.fan_in):
+        pins = bits_of(address, op.fan_in)
+        flipped = [pin ^ flip for pin, flip in zip(pins, inverted, strict=True)]
+        assert slow(complement_pins(op, inverted), pins) == slow(op, flipped)
+        assert slow(complement_table(op), pins) == 1 - slow(op, pins)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from difflut_compiler.errors import CompilerError, GraphError, MismatchError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, ArgMax, Const, Input, Lut, Output, PopCount
+from difflut_compiler.ops import Add, AnyOp, ArgMax, Const, Greater, Input, Lut, Mux, Output, PopCount
 from difflut_compiler.passes import EXPAND, OPTIMISE, PASSES, Pass, PassResult, run_passes
 from tests.compiler.random_graphs import SEEDS, SHAPES, Shape, make_graph, random_inputs, slow_outputs
 
@@ -20,7 +20,7 @@ HEAD = ["graph g layers input layers.0 layers.1 output"]
 BITS = [f"%{net}:1 = input name=x{net} bits=1 signed=False () # input[{net}]" for net in range(2)]
 
 
-def build(*nodes: tuple[Lut | PopCount | ArgMax | Const, tuple[int, ...]], inputs: int = 2, layer: int = 0) -> LutGraph:
+def build(*nodes: tuple[AnyOp, tuple[int, ...]], inputs: int = 2, layer: int = 0) -> LutGraph:
     """Input bits 0 to ``inputs - 1``, then ``nodes``, the last of which is the output ``y``."""
     graph = LutGraph("g", ["input", "layers.0", "layers.1", "output"])
     for index in range(inputs):
@@ -62,6 +62,54 @@ GOLDEN: dict[str, list[tuple[str, LutGraph, list[str]]]] = {
                 "%5:3 = output name=y (%4) # output[0]",
             ],
         ),
+        (
+            "a comparison that constants decide, and the choice that it makes",
+            build((Const(3, 2), ()), (PopCount(), (0, 1)), (Greater(), (2, 3)), (Mux(), (4, 2, 3))),
+            [
+                "%2:2 = const value=3 bits=2 () # layers.0[0]",
+                "%3:2 = popcount offset=0 (%0 %1) # layers.0[1]",
+                "%4:1 = const value=0 bits=1 () # layers.0[2]",
+                "%6:2 = output name=y (%2) # output[0]",
+            ],
+        ),
+        (
+            "a sum with zero is what is added to it",
+            build((Const(0, 2), ()), (PopCount(), (0, 1)), (Add(2), (3, 2))),
+            [
+                "%2:2 = const value=0 bits=2 () # layers.0[0]",
+                "%3:2 = popcount offset=0 (%0 %1) # layers.0[1]",
+                "%5:2 = output name=y (%3) # output[0]",
+            ],
+        ),
+        (
+            "a port keeps its width",
+            build((Const(0, 1), ()), (Mux(), (2, 0, 1)), (Add(3), (3, 2))),
+            [
+                "%2:1 = const value=0 bits=1 () # layers.0[0]",
+                "%4:3 = add bits=3 (%0 %2) # layers.0[2]",
+                "%5:3 = output name=y (%4) # output[0]",
+            ],
+        ),
+    ],
+    "absorb-inverters": [
+        (
+            "a reader answers for the inverter",
+            build((Lut(1, 0b01), (0,)), (Lut(2, 0b1000), (2, 1))),
+            [
+                "%2:1 = lut fan_in=1 table=0x1 (%0) # layers.0[0]",
+                "%3:1 = lut fan_in=2 table=0x4 (%0 %1) # layers.0[1]",
+                "%4:1 = output name=y (%3) # output[0]",
+            ],
+        ),
+        (
+            "two inverters are a buffer, and a buffer is nothing",
+            build((Lut(1, 0b01), (0,)), (Lut(1, 0b01), (2,)), (PopCount(), (3, 2))),
+            [
+                "%2:1 = lut fan_in=1 table=0x1 (%0) # layers.0[0]",
+                "%4:2 = popcount offset=0 (%0 %2) # layers.0[2]",
+                "%5:2 = output name=y (%4) # output[0]",
+            ],
+        ),
     ],
     "drop-unused-inputs": [
         (
@@ -90,7 +138,17 @@ GOLDEN: dict[str, list[tuple[str, LutGraph, list[str]]]] = {
                 "%4:1 = lut fan_in=2 table=0x6 (%2 %2) # layers.0[2]",
                 "%5:1 = output name=y (%4) # output[0]",
             ],
-        )
+        ),
+        (
+            "the opposite is an inverter",
+            build((Lut(2, 0b0010), (0, 1)), (Lut(2, 0b1011), (1, 0)), (Lut(2, 0b0110), (2, 3))),
+            [
+                "%2:1 = lut fan_in=2 table=0x2 (%0 %1) # layers.0[0]",
+                "%3:1 = lut fan_in=1 table=0x1 (%2) # layers.0[1]",
+                "%4:1 = lut fan_in=2 table=0x6 (%2 %3) # layers.0[2]",
+                "%5:1 = output name=y (%4) # output[0]",
+            ],
+        ),
     ],
     "drop-dead": [
         (
@@ -146,6 +204,7 @@ GOLDEN: dict[str, list[tuple[str, LutGraph, list[str]]]] = {
 
 UNCHANGED: dict[str, LutGraph] = {
     "fold-constants": build((Lut(2, 0b0110), (0, 1))),
+    "absorb-inverters": build((Lut(1, 0b01), (0,)), (PopCount(), (2, 1))),
     "drop-unused-inputs": build((Lut(2, 0b0110), (0, 1))),
     "merge-duplicates": build((Lut(2, 0b0110), (0, 1)), (Lut(2, 0b0010), (0, 1)), (Lut(2, 0b0010), (2, 3))),
     "drop-dead": build((Lut(1, 0b01), (0,))),

@@ -96,6 +96,49 @@ def test_changed_ports_are_refused(tmp_path: Path) -> None:
         prove_step(doctor(step, 0, op=Input("x0", 1, signed=True)), tmp_path)
 
 
+def opposite_graph() -> LutGraph:
+    """Two LUTs with opposite tables that a third one reads, and one that has nothing to do with them."""
+    graph = LutGraph("g", ["input", "layers.0", "layers.1", "output"])
+    for index in range(2):
+        graph.add(Input(f"x{index}", 1), origin=Origin("input", index))
+    for index, table in enumerate((0b0110, 0b1001, 0b1110)):
+        graph.add(Lut(2, table), (0, 1), origin=Origin("layers.0", index))
+    graph.add(Lut(3, 0b1001_0011), (2, 3, 4), origin=Origin("layers.1", 0))
+    graph.add(Output("y"), (5,), origin=Origin("output", 0))
+    return graph
+
+
+def test_the_proof_looks_only_into_opened_nets(tmp_path: Path) -> None:
+    step = only_step("merge-duplicates", opposite_graph())
+    assert step.after[3].op == Lut(1, 0b01)
+    assert prove_step(step, tmp_path).by_sat == 1
+    with pytest.raises(MismatchError, match="merge-duplicates changed the function of a net"):
+        prove_step(dataclasses.replace(step, opened=frozenset()), tmp_path)
+
+
+@pytest.mark.parametrize("opened", [set(), {2}, {2, 3, 4, 5}])
+def test_opening_nets_does_not_make_a_wrong_step_right(opened: set[int], tmp_path: Path) -> None:
+    step = only_step("merge-duplicates", opposite_graph())
+    wrong_source = dataclasses.replace(doctor(step, 3, operands=(4,)), opened=opened)
+    no_inverter = dataclasses.replace(doctor(step, 3, op=Lut(1, 0b10)), opened=opened)
+    for doctored in (wrong_source, no_inverter):
+        with pytest.raises(MismatchError, match="merge-duplicates changed the function of a net"):
+            prove_step(doctored, tmp_path)
+
+
+def test_a_step_that_turns_the_order_round_is_refused(tmp_path: Path) -> None:
+    """Each of the two nets is what the other one says it is: only the order of the proof shows that this is empty."""
+    graph = opposite_graph()
+    before = graph.snapshot()
+    buffers = {
+        2: before[2]._replace(op=Lut(1, 0b01), operands=(3,)),
+        3: before[3]._replace(op=Lut(1, 1), operands=(2,)),
+    }
+    step = PassStep("swindle", before, {**before, **buffers}, {}, 0.0, frozenset({2, 3}))
+    with pytest.raises(MismatchError, match="swindle made a net depend on one that depended on it"):
+        prove_step(step, tmp_path)
+
+
 # -- sums --------------------------------------------------------------------------------------------------------------
 
 

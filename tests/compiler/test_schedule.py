@@ -15,7 +15,7 @@ from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import Const, Input, Lut, Output, Register
 from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.schedule import PIPELINES, schedule
-from difflut_compiler.verify.prove_passes import check_schedule
+from difflut_compiler.verify.prove_schedule import check_schedule
 from tests.compiler.random_graphs import (
     SEEDS,
     SHAPES,

@@ -4,6 +4,7 @@
 comparisons that the hardware is made of, once, at the end.
 """
 
+from difflut_compiler.passes.absorb_inverters import AbsorbInverters
 from difflut_compiler.passes.drop_dead import DropDead
 from difflut_compiler.passes.drop_unused_inputs import DropUnusedInputs
 from difflut_compiler.passes.expand_argmax import ExpandArgMax
@@ -12,14 +13,15 @@ from difflut_compiler.passes.fold_constants import FoldConstants
 from difflut_compiler.passes.merge_duplicates import MergeDuplicates
 from difflut_compiler.passes.runner import Pass, PassResult, PassStep, run_passes
 
-OPTIMISE: tuple[Pass, ...] = (FoldConstants(), DropUnusedInputs(), MergeDuplicates(), DropDead())
-EXPAND: tuple[Pass, ...] = (ExpandPopCount(), ExpandArgMax(), DropDead())
+OPTIMISE: tuple[Pass, ...] = (FoldConstants(), DropUnusedInputs(), AbsorbInverters(), MergeDuplicates(), DropDead())
+EXPAND: tuple[Pass, ...] = (ExpandPopCount(), ExpandArgMax(), FoldConstants(), MergeDuplicates(), DropDead())
 PASSES: dict[str, Pass] = {one.name: one for one in (*OPTIMISE, *EXPAND)}
 
 __all__ = [
     "EXPAND",
     "OPTIMISE",
     "PASSES",
+    "AbsorbInverters",
     "DropDead",
     "DropUnusedInputs",
     "ExpandArgMax",

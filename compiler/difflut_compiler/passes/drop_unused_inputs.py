@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Lut, bools_to_table, table_to_bools
+from difflut_compiler.ops import Lut, bools_to_table, rewire_pins, table_to_bools
 from difflut_compiler.passes.runner import PassResult
 
 
@@ -34,11 +34,8 @@ def _join_equal_pins(graph: LutGraph, net: int) -> bool:
     distinct = list(dict.fromkeys(node.operands))
     if len(distinct) == node.op.fan_in:
         return False
-    pin_of = np.array([distinct.index(operand) for operand in node.operands])
-    addresses = np.arange(1 << len(distinct))[:, np.newaxis] >> pin_of & 1
-    old_addresses = (addresses << np.arange(node.op.fan_in)).sum(axis=1)
-    table = table_to_bools(node.op.table, node.op.fan_in)[old_addresses]
-    graph.replace(net, Lut(len(distinct), bools_to_table(table)), distinct)
+    pin_of = [distinct.index(operand) for operand in node.operands]
+    graph.replace(net, rewire_pins(node.op, pin_of, len(distinct)), distinct)
     return True
 
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from difflut_compiler.graph import LutGraph
+from difflut_compiler.ops import Mux, Output, Register
 from difflut_compiler.passes.runner import PassResult
 
 
 @dataclass(frozen=True)
 class FoldConstants:
-    """Cofactor LUTs by constant operands; comparators that are always or never true become constants.
+    """Cofactor LUTs by constant operands; sums, comparisons and choices that constants decide become what they are.
 
     One sweep in topological order, so that a constant found is used by every later node. What can be folded is said
     by each operation itself (:meth:`Op.fold`).
@@ -21,10 +22,33 @@ class FoldConstants:
 
     def apply(self, graph: LutGraph) -> PassResult:
         changed = False
+        replaced: dict[int, int] = {}
         for net in graph.order():
-            folded = graph.node(net).op.fold(graph.operands(net))
-            if folded is not None:
-                operands = graph.node(net).operands
-                graph.replace(net, folded.op, (operands[position] for position in folded.kept))
+            node = graph.node(net)
+            operands = tuple(replaced.get(operand, operand) for operand in node.operands)
+            if operands != node.operands:
+                graph.replace(net, node.op, operands)
+            folded = node.op.fold(graph.operands(net))
+            if folded is None:
+                continue
+            kept = [operands[position] for position in folded.kept]
+            if folded.op is not None:
+                graph.replace(net, folded.op, kept)
                 changed = True
-        return PassResult(changed)
+            elif _may_become(graph, net, kept[0]):
+                replaced[net] = kept[0]
+        graph.remove(replaced)
+        return PassResult(changed or bool(replaced), replaced)
+
+
+def _may_become(graph: LutGraph, net: int, other: int) -> bool:
+    """Whether readers of ``net`` may read ``other``, which has its value: no port may become narrower."""
+    return graph.node(other).width == graph.node(net).width or not _gives_a_port_its_width(graph, net)
+
+
+def _gives_a_port_its_width(graph: LutGraph, net: int) -> bool:
+    readers = [(reader, graph.node(reader).op) for reader in graph.dag.successors(net)]
+    return any(
+        isinstance(op, Output) or (isinstance(op, Mux | Register) and _gives_a_port_its_width(graph, reader))
+        for reader, op in readers
+    )

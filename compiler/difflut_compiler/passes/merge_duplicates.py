@@ -6,10 +6,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import AnyOp, Input, Lut, Output, bools_to_table, table_to_bools
+from difflut_compiler.ops import AnyOp, Input, Lut, Output, complement_table, rewire_pins
+from difflut_compiler.passes.absorb_inverters import INVERTER
 from difflut_compiler.passes.runner import PassResult
 
 
@@ -17,6 +16,7 @@ from difflut_compiler.passes.runner import PassResult
 class MergeDuplicates:
     """Structural hashing in one sweep; LUTs whose pins are only permuted count as equal.
 
+    A LUT that always answers the opposite of another one becomes an inverter behind it, which its readers can absorb.
     Registers are not merged: this pass runs before they are placed. The net of the earliest layer stays, so that the
     rule "operands come from the same or earlier layers" is kept.
     """
@@ -28,6 +28,7 @@ class MergeDuplicates:
         order = sorted(graph.order(), key=lambda net: layer[graph.node(net).origin.layer])
         first: dict[Hashable, int] = {}
         replaced: dict[int, int] = {}
+        opposites: set[int] = set()
         for net in order:
             node = graph.node(net)
             operands = tuple(replaced.get(operand, operand) for operand in node.operands)
@@ -35,19 +36,21 @@ class MergeDuplicates:
                 graph.replace(net, node.op, operands)
             if isinstance(node.op, Input | Output):
                 continue
-            keeper = first.setdefault(_structure(node.op, operands), net)
+            op, operands = _sorted_pins(node.op, operands)
+            keeper = first.setdefault((op, operands), net)
             if keeper != net:
                 replaced[net] = keeper
+            elif isinstance(op, Lut) and op.fan_in > 1 and (opposite := first.get((complement_table(op), operands))):
+                graph.replace(net, INVERTER, (opposite,))
+                opposites.add(opposite)
         graph.remove(replaced)
-        return PassResult(bool(replaced), replaced)
+        return PassResult(bool(replaced or opposites), replaced, opposites)
 
 
-def _structure(op: AnyOp, operands: tuple[int, ...]) -> Hashable:
+def _sorted_pins(op: AnyOp, operands: tuple[int, ...]) -> tuple[AnyOp, tuple[int, ...]]:
     """A key that is equal exactly for nets computed the same way, whatever the order of a LUT's pins."""
     if not isinstance(op, Lut) or list(operands) == sorted(operands):
         return op, operands
     pins = sorted(range(op.fan_in), key=lambda pin: operands[pin])
-    entries = table_to_bools(op.table, op.fan_in)
-    # Address bit j of the sorted LUT is bit pins[j] of the old one.
-    old_addresses = ((np.arange(1 << op.fan_in)[:, np.newaxis] >> np.arange(op.fan_in) & 1) << pins).sum(axis=1)
-    return Lut(op.fan_in, bools_to_table(entries[old_addresses])), tuple(operands[pin] for pin in pins)
+    place = sorted(range(op.fan_in), key=lambda pin: pins[pin])
+    return rewire_pins(op, place, op.fan_in), tuple(operands[pin] for pin in pins)

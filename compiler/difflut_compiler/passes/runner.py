@@ -12,8 +12,9 @@ Rules that the runner enforces after every pass that changed something:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -27,10 +28,15 @@ MAX_ROUNDS = 8
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass did: whether anything, and which removed nets are now computed by which others."""
+    """What a pass did: whether anything, and which removed nets are now computed by which others.
+
+    ``opened`` are nets of the graph before whose operations the proof must look at, because the pass used them; it is
+    a hint that a wrong pass cannot misuse: all other nets are free in the proof, which can only make it fail.
+    """
 
     changed: bool
     replaced: Mapping[int, int] = field(default_factory=dict)
+    opened: Set[int] = frozenset()
 
 
 class Pass(Protocol):
@@ -50,6 +56,12 @@ class PassStep:
     after: Mapping[int, Node]
     replaced: Mapping[int, int]
     seconds: float
+    opened: Set[int] = frozenset()
+
+    @cached_property
+    def targets(self) -> Set[int]:
+        """The nets that replaced others."""
+        return frozenset(self.replaced.values())
 
 
 Observer = Callable[[PassStep, LutGraph], None]
@@ -97,7 +109,7 @@ def _run_pass(graph: LutGraph, one: Pass) -> PassStep | None:
         if before != after:
             raise MismatchError(f"pass {one.name} changed the graph and says that it did not")
         return None
-    return PassStep(one.name, before, after, dict(result.replaced), seconds)
+    return PassStep(one.name, before, after, dict(result.replaced), seconds, frozenset(result.opened))
 
 
 def _check_step(

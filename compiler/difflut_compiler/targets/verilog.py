@@ -45,13 +45,8 @@ def _render_module(module: Module) -> str:
         tables=[_declare_table(s) for s in module.bits if isinstance(s.op, Lut)] + _declare_counts(module.words),
         bits=[f"{_value(s.result)} = {_expression(s)};" for s in module.bits],
         words=[f"{_value(s.result)} = {_expression(s)};" for s in module.words],
-        constant_scores=any(isinstance(s.op, Greater) and _reads_constant(s) for s in module.words),
         registers=[f"{_value(q)} <= {_value(d)};" for q, d in register_runs(module.registers)],
     )
-
-
-def _reads_constant(statement: Statement) -> bool:
-    return any(isinstance(operand, Const) for operand in statement.operands)
 
 
 def _render_top(top: TopModule) -> str:

@@ -21,7 +21,8 @@ from difflut_compiler.verify.certificate import Finding, require_some
 from difflut_compiler.verify.cut import reference_circuit, whole_reference
 from difflut_compiler.verify.equivalence import Verdict, check_equivalence
 from difflut_compiler.verify.netlist import Netlist, cut_hardware, read_back, whole_hardware
-from difflut_compiler.verify.prove_passes import check_schedule, prove_step
+from difflut_compiler.verify.prove_passes import prove_step
+from difflut_compiler.verify.prove_schedule import check_schedule
 from difflut_compiler.verify.simulate import SimulationResult, simulate
 from difflut_compiler.verify.tools import tool_version
 

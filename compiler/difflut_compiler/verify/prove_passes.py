@@ -1,27 +1,33 @@
-"""Proof that passes and schedule change nothing: step by step, net by net, for every input.
+"""Proof that passes change nothing: step by step, net by net, for every input.
 
 The record of a step says for every net what it was and what it is. A net that kept its id must still compute the same,
-a net that was replaced must compute what its replacement does. Both are shown with all other nets as free inputs (cut
-points), which is enough: operands come before readers, so induction over the graph's order does the rest. Nets that did
-not change are equal by inspection; changed ones are proven by SAT (ABC). Two steps have rules of their own, because
-SAT is the wrong tool for them: the adder tree of a popcount and the tournament of an argmax.
+a net that was replaced must compute what its replacement does. Both are shown with other nets as free inputs (cut
+points): a net stands for one variable on both sides, a replaced one for the variable of its replacement. Nets that the
+step names as ``opened`` are not free but computed from theirs by the operation that they had before, and nets that the
+step made by the operation that they have now.
+
+Why that is enough: let the nets before and after be ordered such that every net comes after what it read, what it reads
+and what replaced it (:func:`_check_order` makes sure that there is such an order). If every net before a net in it has
+kept its value, then so have all variables of the net's proof, which holds for all their values; so the net has kept
+its own. Nets that did not change are equal by inspection; changed ones are proven by SAT (ABC). Two kinds have rules of
+their own (:mod:`.prove_sums`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
 
 from difflut_compiler.errors import MismatchError
-from difflut_compiler.graph import LutGraph, Node, reads_signed
-from difflut_compiler.ops import Add, ArgMax, Const, Greater, Input, Mux, Output, PopCount, Register
+from difflut_compiler.graph import Node, reads_signed
+from difflut_compiler.ops import ArgMax, Const, Input, Output, PopCount
 from difflut_compiler.passes import PassStep
-from difflut_compiler.schedule import Schedule
 from difflut_compiler.verify.equivalence import Circuit, check_equivalence
-from difflut_compiler.verify.gates import Blif, Word, constant_word, write_gates
+from difflut_compiler.verify.gates import ZERO, Blif, Word, constant_word, write_gates
+from difflut_compiler.verify.prove_sums import check_sum, check_tournament
 
 
 @dataclass(frozen=True)
@@ -50,29 +56,35 @@ class _Obligation:
 def prove_step(step: PassStep, folder: Path) -> StepProof:
     """Prove one step; raises :class:`MismatchError` naming the step and a net if it changed a net's function."""
     _check_replacements(step)
+    _check_ports(step)
+    _check_order(step)
     by_rule, equal = 0, 0
     by_sat: list[_Obligation] = []
     for net, node in step.before.items():
-        before = node._replace(operands=tuple(_final(step.replaced, operand) for operand in node.operands))
-        target = _final(step.replaced, net)
+        before = _renamed(step, node)
+        target = step.replaced.get(net, net)
         after = step.after.get(target)
         if after is None or isinstance(node.op, Input):
             continue  # dead: the graph's own rules make sure that nothing reads it
         if (before.op, before.operands) == (after.op, after.operands):
             equal += 1
         elif isinstance(node.op, PopCount):
-            _check_sum(step, before, target)
+            check_sum(step, before, target)
             by_rule += 1
         elif target not in step.before and isinstance(node.op, ArgMax):
-            _check_tournament(step, before, target)
+            check_tournament(step, before, target)
             by_rule += 1
-        elif before.width != step.after[target].width:
-            raise MismatchError(f"pass {step.name} changed the width of {node.origin}")
         else:
             by_sat.append(_Obligation(net, before, target if target in before.operands else after))
-    _check_ports(step)
     _prove_by_sat(step, by_sat, folder)
     return StepProof(step.name, equal, len(by_sat), by_rule)
+
+
+def _renamed(step: PassStep, node: Node) -> Node:
+    """A node from before the step, reading replacements instead of the nets that they replaced."""
+    if not step.replaced:
+        return node
+    return node._replace(operands=tuple(step.replaced.get(operand, operand) for operand in node.operands))
 
 
 def _check_replacements(step: PassStep) -> None:
@@ -84,10 +96,6 @@ def _check_replacements(step: PassStep) -> None:
             raise MismatchError(f"pass {step.name} replaced {step.before[net].origin} by a net that is not there")
 
 
-def _final(replaced: Mapping[int, int], net: int) -> int:
-    return replaced.get(net, net)
-
-
 def _check_ports(step: PassStep) -> None:
     for kind in ("input", "output"):
         before = {(net, node.op, node.width) for net, node in step.before.items() if node.op.kind == kind}
@@ -96,162 +104,89 @@ def _check_ports(step: PassStep) -> None:
             raise MismatchError(f"pass {step.name} changed the {kind}s of the circuit")
 
 
+def _check_order(step: PassStep) -> None:
+    """There is an order in which every net comes after its operands, before and after, and after its replacement."""
+    sorter: TopologicalSorter[int] = TopologicalSorter()
+    for nodes in (step.before, step.after):
+        for net, node in nodes.items():
+            sorter.add(net, *node.operands)
+    for net, target in step.replaced.items():
+        sorter.add(net, target)
+    try:
+        sorter.prepare()
+    except CycleError:
+        raise MismatchError(f"pass {step.name} made a net depend on one that depended on it") from None
+
+
+class _Variables:
+    """What the nets of a step stand for in its proof: free words, constants, or words computed from those."""
+
+    def __init__(self, step: PassStep) -> None:
+        self._step = step
+        self._known = {**step.before, **step.after}
+        self._words: dict[int, Word] = {}
+        self._defined: list[int] = []
+        self.inputs: list[str] = []
+
+    def word(self, net: int) -> Word:
+        """The bits of a net's variable, as many as the net had at all times: its value fits them."""
+        if net not in self._words:
+            self._words[net] = self._new_word(net)
+        return self._words[net]
+
+    def _new_word(self, net: int) -> Word:
+        op = self._known[net].op
+        if isinstance(op, Const):
+            return constant_word(op.value, op.bits)
+        widths = [nodes[net].width for nodes in (self._step.before, self._step.after) if net in nodes]
+        word = [f"n{net}.{bit}" for bit in range(min(widths))]
+        if self._definition(net) is None:
+            self.inputs += word
+        else:
+            self._defined.append(net)
+        return word
+
+    def _definition(self, net: int) -> Node | None:
+        """By what a net is computed; None for one that is free, or that replaces one and so is proven to be it."""
+        step = self._step
+        if net not in step.before:
+            return None if net in step.targets else step.after[net]
+        opened = net in step.opened and not isinstance(step.before[net].op, Input)
+        return _renamed(step, step.before[net]) if opened else None
+
+    def write(self, blif: Blif, node: Node, result: Word) -> None:
+        """Write the gates of a node that reads variables."""
+        operands = [self.word(operand) for operand in node.operands]
+        write_gates(blif, node.op, operands, reads_signed(node, self._known), result)
+
+    def write_definitions(self, blif: Blif) -> None:
+        """Write the gates of every variable that is computed and has been asked for, and of those that they need."""
+        for net in self._defined:  # grows while it is walked
+            definition = self._definition(net)
+            assert definition is not None
+            self.write(blif, definition, self.word(net))
+
+
 def _prove_by_sat(step: PassStep, obligations: Sequence[_Obligation], folder: Path) -> None:
     if not obligations:
         return
-    known = {**step.before, **step.after}
-
-    def word(net: int) -> Word:
-        op = known[net].op
-        return (
-            constant_word(op.value, op.bits)
-            if isinstance(op, Const)
-            else [f"n{net}.{b}" for b in range(known[net].width)]
-        )
-
+    variables = _Variables(step)
     golden, revised = Blif(), Blif()
-    read: set[int] = set()
     outputs: list[str] = []
     for obligation in obligations:
-        result = [f"o{obligation.net}.{bit}" for bit in range(obligation.before.width)]
+        sides = (obligation.before, obligation.after)
+        width = max(side.width if isinstance(side, Node) else len(variables.word(side)) for side in sides)
+        result = [f"o{obligation.net}.{bit}" for bit in range(width)]
         outputs += result
-        for blif, side in ((golden, obligation.before), (revised, obligation.after)):
-            if isinstance(side, int):
-                for source, name in zip(word(side), result, strict=True):
-                    blif.buffer(source, name)
-                read.add(side)
+        for blif, side in zip((golden, revised), sides, strict=True):
+            if isinstance(side, Node):
+                variables.write(blif, side, result)
             else:
-                operands = [word(operand) for operand in side.operands]
-                write_gates(blif, side.op, operands, reads_signed(side, known), result)
-                read.update(side.operands)
-    inputs = [bit for net in sorted(read) if not isinstance(known[net].op, Const) for bit in word(net)]
-    verdict = check_equivalence(Circuit(inputs, outputs, golden.lines), Circuit(inputs, outputs, revised.lines), folder)
+                for source, name in zip_longest(variables.word(side), result, fillvalue=ZERO):
+                    blif.buffer(source, name)
+    for blif in (golden, revised):
+        variables.write_definitions(blif)
+    before, after = (Circuit(variables.inputs, outputs, blif.lines) for blif in (golden, revised))
+    verdict = check_equivalence(before, after, folder)
     if not verdict.equivalent:
         raise MismatchError(f"pass {step.name} changed the function of a net: {verdict.message}")
-
-
-class _Sum(NamedTuple):
-    """A sum of single bits and a constant."""
-
-    bits: Counter[int]
-    constant: int
-
-
-def _check_sum(step: PassStep, count: Node, root: int) -> None:
-    """A tree of adders and counts is the popcount if it counts the same bits, each once, and no adder can overflow.
-
-    Each adder computes the sum of its operands (proven on the hardware, adder by adder); so the root is the sum of the
-    leaves, and it remains to compare the leaves with the operands of the popcount, constants with constants.
-    """
-    if _total(step, root, frozenset(count.operands)) != _leaves(step, count):
-        raise MismatchError(f"pass {step.name}: what replaced {count.origin} does not count its bits once each")
-
-
-def _total(step: PassStep, net: int, operands: Set[int]) -> _Sum:
-    """The bits and the constant that the tree below ``net`` adds up."""
-    node = step.after[net]
-    if net in operands:
-        return _Sum(Counter([net]), 0)
-    if isinstance(node.op, Const):
-        return _Sum(Counter(), node.op.value)
-    if isinstance(node.op, PopCount):
-        return _leaves(step, node)
-    if not isinstance(node.op, Add):
-        raise MismatchError(f"pass {step.name}: {node.origin} in an adder tree is neither a sum nor a count")
-    left, right = (_total(step, operand, operands) for operand in node.operands)
-    total = _Sum(left.bits + right.bits, left.constant + right.constant)
-    greatest = total.bits.total() + total.constant
-    if greatest >= 1 << node.width:
-        raise MismatchError(f"pass {step.name}: {node.origin} can overflow: {greatest} in {node.width} bits")
-    return total
-
-
-def _leaves(step: PassStep, count: Node) -> _Sum:
-    """What a popcount counts: its bits, and its offset with its constant operands."""
-    assert isinstance(count.op, PopCount)
-    bits: Counter[int] = Counter()
-    constant = count.op.offset
-    for operand in count.operands:
-        op = (step.after.get(operand) or step.before[operand]).op
-        if isinstance(op, Const):
-            constant += op.value
-        else:
-            bits[operand] += 1
-    return _Sum(bits, constant)
-
-
-def _check_tournament(step: PassStep, argmax: Node, root: int) -> None:
-    """A tournament is the argmax if neighbours meet and the right one wins only when strictly greater.
-
-    By induction each match yields score and position of the first greatest among the operands below it: the left side
-    holds the lower positions and keeps the lead on a tie.
-    """
-
-    def fail(net: int) -> MismatchError:
-        return MismatchError(f"pass {step.name}: {step.after[net].origin} is not a match of the tournament")
-
-    def walk(index: int) -> tuple[int, range]:
-        """The score net that belongs to an index net, and the range of positions that it decides between."""
-        node = step.after[index]
-        if isinstance(node.op, Const):
-            position = node.op.value
-            if position >= len(argmax.operands):
-                raise fail(index)
-            return argmax.operands[position], range(position, position + 1)
-        if not isinstance(node.op, Mux):
-            raise fail(index)
-        wins, left, right = node.operands
-        left_score, left_range = walk(left)
-        right_score, right_range = walk(right)
-        match = step.after[wins]
-        if not isinstance(match.op, Greater) or match.operands != (left_score, right_score):
-            raise fail(wins)
-        if left_range.stop != right_range.start:
-            raise fail(index)
-        # The final has no score, and nothing asks for it.
-        score = scores.get((wins, left_score, right_score), -1)
-        return score, range(left_range.start, right_range.stop)
-
-    scores = {node.operands: net for net, node in step.after.items() if isinstance(node.op, Mux)}
-    _, positions = walk(root)
-    if positions != range(len(argmax.operands)) or step.after[root].width != argmax.width:
-        raise MismatchError(f"pass {step.name}: the tournament of {argmax.origin} leaves out operands")
-
-
-def check_schedule(graph: LutGraph, scheduled: Schedule) -> int:
-    """Check that a schedule only adds registers, the same number on every path; returns the nets looked at.
-
-    A pipeline without feedback computes the same as its graph without registers, ``latency_cycles`` later, exactly if
-    all operands of every node come from the same clock cycle.
-    """
-    if (scheduled.graph.inputs(), scheduled.graph.outputs()) != (graph.inputs(), graph.outputs()):
-        raise MismatchError("the schedule changed the ports of the circuit")
-    time: dict[int, int | None] = {}
-    for net in scheduled.graph.order():
-        node = scheduled.graph.node(net)
-        times = {time[operand] for operand in node.operands} - {None}
-        if len(times) > 1:
-            raise MismatchError(
-                f"{scheduled.graph.describe(net)} mixes samples of the clock cycles {sorted(times, key=str)}"
-            )
-        arrival = next(iter(times), 0 if isinstance(node.op, Input) else None)
-        time[net] = arrival + 1 if isinstance(node.op, Register) and arrival is not None else arrival
-        if not isinstance(node.op, Register):
-            _check_unregistered(graph, scheduled.graph, net)
-    for net in scheduled.graph.outputs():
-        if time[net] not in (scheduled.latency_cycles, None):
-            raise MismatchError(
-                f"{scheduled.graph.describe(net)} is late by {time[net]}, not {scheduled.latency_cycles}"
-            )
-    return len(scheduled.graph)
-
-
-def _check_unregistered(graph: LutGraph, scheduled: LutGraph, net: int) -> None:
-    node = scheduled.node(net)
-    operands = list(node.operands)
-    for position, operand in enumerate(operands):
-        while isinstance(scheduled.node(operand).op, Register):
-            operand = scheduled.node(operand).operands[0]
-        operands[position] = operand
-    if net not in graph or (node.op, tuple(operands)) != (graph.node(net).op, graph.node(net).operands):
-        raise MismatchError(f"the schedule changed {scheduled.describe(net)}")
