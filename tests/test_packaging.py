@@ -117,6 +117,7 @@ def test_the_commands_are_installed(pyproject: dict[str, Any]) -> None:
     for name, target in pyproject["project"]["scripts"].items():
         assert installed[name].value == target
         assert callable(installed[name].load())
+        run(BIN / name, "--help")
 
 
 def test_the_arrows_between_packages_hold() -> None:

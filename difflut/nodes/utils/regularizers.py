@@ -21,12 +21,15 @@ from difflut.registry import register_regularizer
 from difflut.rules.walsh import walsh_transform
 from difflut.utils.gradient_penalty import input_gradient, penalize_norms
 
+SAMPLING_MODES = ("auto", "input_based", "random")
 _SAMPLE_SEED = 42
 
 
 @register_regularizer("l")
 @register_regularizer("functional")
-def l_regularizer(node: LutNode, p: float = 2, num_samples: int = 100, inputs: Tensor | None = None) -> Tensor:
+def l_regularizer(
+    node: LutNode, p: float = 2, num_samples: int = 100, inputs: Tensor | None = None, mode: str = "auto"
+) -> Tensor:
     """How much the answer changes when one input is inverted, to the power p.
 
     R = 1/k * sum_i sum_o |g_o(z) - g_o(z with 1 - z_i for z_i)| ** p for a node g of k inputs, averaged over samples z
@@ -40,10 +43,11 @@ def l_regularizer(node: LutNode, p: float = 2, num_samples: int = 100, inputs: T
         has no gradient then.
     inputs : samples, (batch, num_nodes, input_dim), or (batch, input_dim) for a bank of one; the value is
         differentiable in all parameters.
+    mode : ``auto`` uses the inputs if there are any, ``input_based`` insists on them, ``random`` ignores them.
 
     Raises
     ------
-    ValueError : p is below 1, there are no samples, or the inputs do not fit the bank.
+    ValueError : p is below 1, there are no samples, the inputs do not fit the bank, or there is no such mode.
 
     Examples
     --------
@@ -52,7 +56,11 @@ def l_regularizer(node: LutNode, p: float = 2, num_samples: int = 100, inputs: T
     """
     if not p >= 1:
         raise ValueError(f"l_regularizer: p is {p!r}; it must be at least 1, or there is no gradient at equal answers.")
-    if inputs is None:
+    if mode not in SAMPLING_MODES:
+        raise ValueError(f"l_regularizer: mode is {mode!r}; available: {', '.join(SAMPLING_MODES)}.")
+    if mode == "input_based" and inputs is None:
+        raise ValueError("l_regularizer: mode is 'input_based' but there are no inputs.")
+    if mode == "random" or inputs is None:
         return _l_regularizer_random(node, p, num_samples)
     return _l_regularizer_input_based(node, inputs, p)
 
