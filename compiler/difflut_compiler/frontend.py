@@ -15,7 +15,7 @@ import difflut
 from difflut.layers import LutStage, WiredBank
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.lower import class_count_nets, trace_lowering
+from difflut_compiler.lower import class_count_nets, name_banks, trace_lowering
 from difflut_compiler.verify.ladder import LayerAnswers, ModelAnswers
 
 BankNets = Mapping[str, Sequence[Sequence[int]]]
@@ -44,7 +44,10 @@ class LoadedModel:
         return lowering.graph, class_count_nets(lowering.graph), lowering.bank_nets
 
     def layer_answers(self, inputs: NDArray[np.int64], bank_nets: BankNets) -> list[LayerAnswers]:
-        """Eval-mode answers of the encoder and of every bank of every stage, on integers ``(samples, features)``."""
+        """Eval-mode answers of the encoder and of every bank of every stage, on integers ``(samples, features)``.
+
+        A stage that only puts bits in another order has an answer as well, since the next one's wiring counts on it.
+        """
         with torch.no_grad():
             bits = self.model.encode(self.model.input_format.to_reals(torch.from_numpy(inputs)))
             answers = [LayerAnswers("encoder", bank_nets["encoder"][0], _as_bools(bits), None, None)]
@@ -52,6 +55,8 @@ class LoadedModel:
                 bits = stage(bits)
                 if isinstance(stage, LutStage):
                     answers += _stage_answers(name, stage, _as_bools(bits.flatten(1)), bank_nets[name])
+                elif name in bank_nets:
+                    answers.append(LayerAnswers(name, bank_nets[name][0], _as_bools(bits.flatten(1)), None, None))
         return answers
 
     def answers(self, inputs: NDArray[np.int64]) -> ModelAnswers:
@@ -83,11 +88,10 @@ def _stage_answers(
 ) -> list[LayerAnswers]:
     """Everything that a stage's banks can answer; ``bits`` are what its last bank did answer."""
     banks = stage.wired_banks()
-    inner = [f"{name}.bank{number}" for number in range(len(banks) - 1)]
-    seen = [None] * len(inner) + [bits]
+    seen = [None] * (len(banks) - 1) + [bits]
     return [
         LayerAnswers(bank_name, nets, answered, *_all_answers(wired))
-        for bank_name, nets, answered, wired in zip((*inner, name), bank_nets, seen, banks, strict=True)
+        for bank_name, nets, answered, wired in zip(name_banks(name, len(banks)), bank_nets, seen, banks, strict=True)
     ]
 
 

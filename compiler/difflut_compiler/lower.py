@@ -30,7 +30,7 @@ from difflut.encoders import (
     ThermometerEncoder,
 )
 from difflut.input_format import InputFormat
-from difflut.layers import LearnableLayer, LutStage, RandomLayer, WiredBank
+from difflut.layers import BitPlanes, ConvolutionalLayer, LearnableLayer, LutStage, OrPool2d, RandomLayer, WiredBank
 from difflut.models import BaseLUTModel
 from difflut.utils.modules import GroupSum
 from difflut_compiler.errors import CompilerError
@@ -50,7 +50,7 @@ class Lowering:
     """A graph being built: ``bits`` are the nets that the next module reads.
 
     ``bank_nets`` are the output bits of every bank of look-up tables, by the name of the stage that it belongs to; the
-    encoder counts as one bank.
+    encoder counts as one bank, and so does a stage that puts bits in another order.
     """
 
     graph: LutGraph
@@ -72,13 +72,19 @@ def trace_lowering(model: BaseLUTModel, name: str) -> Lowering:
     """Like :func:`lower`, and also says which nets hold the bits of the encoder and of every bank."""
     _check_chain(model)
     stages = model.stages()
-    layer_names = [stage_name for stage_name, stage in stages if isinstance(stage, LutStage)]
-    graph = LutGraph(name, (INPUT, ENCODER, *layer_names, CLASS_COUNTS, ARGMAX, OUTPUT))
+    banks = {stage_name: stage.wired_banks() for stage_name, stage in stages if isinstance(stage, LutStage)}
+    layers = [layer for stage_name, wired in banks.items() for layer in name_banks(stage_name, len(wired))]
+    graph = LutGraph(name, (INPUT, ENCODER, *layers, CLASS_COUNTS, ARGMAX, OUTPUT))
     state = Lowering(graph, model.input_format)
     for stage_name, module in ((ENCODER, model.encoder), *stages, (CLASS_COUNTS, model.output_layer)):
         _lower_module(state, stage_name, module)
     graph.verify()
     return state
+
+
+def name_banks(stage_name: str, banks: int) -> list[str]:
+    """What the banks of a stage are called: each is a layer of the graph, and the last one has the stage's name."""
+    return [*(f"{stage_name}.bank{number}" for number in range(banks - 1)), stage_name]
 
 
 def _check_chain(model: BaseLUTModel) -> None:
@@ -179,13 +185,12 @@ def _parity_lut(fan_in: int, inverted: bool) -> Lut:
 def _lower_stage(state: Lowering, name: str, stage: LutStage) -> None:
     banks = stage.wired_banks()
     state.bank_nets[name] = []
-    for number, wired in enumerate(banks):
-        part = f"bank{number}" if number < len(banks) - 1 else ""
-        state.bits = _add_luts(state, name, part, wired)
+    for bank_name, wired in zip(name_banks(name, len(banks)), banks, strict=True):
+        state.bits = _add_luts(state, bank_name, wired)
         state.bank_nets[name].append(state.bits)
 
 
-def _add_luts(state: Lowering, name: str, part: str, wired: WiredBank) -> list[int]:
+def _add_luts(state: Lowering, name: str, wired: WiredBank) -> list[int]:
     """Add the look-up tables of a bank, which read ``state.bits``; return the nets of their outputs."""
     bank = wired.bank
     tables, nodes, pins = (tensor.cpu().numpy() for tensor in (bank.truth_table(), wired.nodes, wired.pins))
@@ -201,12 +206,13 @@ def _add_luts(state: Lowering, name: str, part: str, wired: WiredBank) -> list[i
             f"{name}: the wiring must be {(len(nodes), bank.input_dim)} of inputs 0 to {len(state.bits) - 1}, "
             f"or -1 for the constant 0"
         )
-    zero = [state.graph.add(Const(0), origin=Origin(name, 0, f"{part}zero"))] if (pins < 0).any() else []
+    zero = [state.graph.add(Const(0), origin=Origin(name, 0, "zero"))] if (pins < 0).any() else []
     ops = [[Lut(bank.input_dim, bools_to_table(table)) for table in of_node] for of_node in tables]
     nets = np.array([*state.bits, *zero], dtype=np.int64)[pins].tolist()  # pin -1 is the last one
+    parts = [""] * len(nodes) if wired.names is None else wired.names
     return [
         state.graph.add(op, operands, origin=Origin(name, number * bank.output_dim + output, part))
-        for number, (node, operands) in enumerate(zip(nodes.tolist(), nets, strict=True))
+        for number, (node, operands, part) in enumerate(zip(nodes.tolist(), nets, parts, strict=True))
         for output, op in enumerate(ops[node])
     ]
 
@@ -217,6 +223,12 @@ def _all_below(indices: NDArray[np.int64], count: int) -> bool:
 
 def _pass_bits(state: Lowering, name: str, module: nn.Module) -> None:
     """ReLU and Flatten leave the bits of a sample as they are."""
+
+
+def _lower_bit_planes(state: Lowering, name: str, planes: BitPlanes) -> None:
+    bits = np.array(state.bits).reshape(*planes.image_shape, planes.num_bits)
+    state.bits = bits.transpose(0, 3, 1, 2).flatten().tolist()
+    state.bank_nets[name] = [state.bits]
 
 
 def _lower_group_sum(state: Lowering, name: str, group_sum: GroupSum) -> None:
@@ -241,6 +253,9 @@ _LOWERINGS: dict[type[nn.Module], Callable[[Lowering, str, Any], None]] = {
     ThermometerEncoder: _lower_encoder,
     RandomLayer: _lower_stage,
     LearnableLayer: _lower_stage,
+    ConvolutionalLayer: _lower_stage,
+    OrPool2d: _lower_stage,
+    BitPlanes: _lower_bit_planes,
     nn.Flatten: _pass_bits,
     nn.ReLU: _pass_bits,
     GroupSum: _lower_group_sum,

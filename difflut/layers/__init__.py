@@ -1,6 +1,7 @@
 """Layers: wiring plus a bank of nodes, convolutions made of them, pooling."""
 
 from difflut.layers.base_layer import BaseLUTLayer
+from difflut.layers.bit_planes import BitPlanes
 from difflut.layers.convolution_config import ConvolutionConfig
 from difflut.layers.convolutional_layer import ConvolutionalLayer
 from difflut.layers.layer_config import LayerConfig
@@ -11,6 +12,7 @@ from difflut.layers.random_layer import RandomLayer
 
 __all__ = [
     "BaseLUTLayer",
+    "BitPlanes",
     "ConvolutionConfig",
     "ConvolutionalLayer",
     "LayerConfig",

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from difflut.layers.augmentation import BitFlips, stabilise_gradient
 from difflut.layers.base_layer import BaseLUTLayer
 from difflut.layers.convolution_config import ConvolutionConfig
+from difflut.layers.image_stage import ImageShape, ImageStage
 from difflut.layers.layer_config import LayerConfig
+from difflut.layers.lut_stage import WiredBank
 from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES, LutNode
 from difflut.registry import REGISTRY, register_convolutional_layer
 
@@ -18,7 +20,7 @@ _PINS_AT_A_TIME = 2**24  # of the first level in eval mode: bounds the memory of
 
 
 @register_convolutional_layer("convolutional")
-class ConvolutionalLayer(nn.Module):
+class ConvolutionalLayer(ImageStage):
     """Every output channel is a tree of LUTs that slides over the image, as in Petersen et al., Convolutional
     Differentiable Logic Gate Networks (NeurIPS 2024), with LUTs of n inputs for gates of two.
 
@@ -43,6 +45,7 @@ class ConvolutionalLayer(nn.Module):
     grouped_connections : all inputs of a LUT of the first level are from one channel; the channels are dealt evenly.
     ensure_full_coverage : refuse a first level that is too small to read every channel (grouped) or every input of the
         window (else). Wiring is spread evenly either way.
+    image_shape : channels, height and width of the image. Needed for hardware, which has no trees for other images.
     layer_kwargs : further arguments of `layer_type`.
     regularizers : those of every level, as `read_regularizers` takes them.
 
@@ -63,12 +66,15 @@ class ConvolutionalLayer(nn.Module):
         grouped_connections: bool = False,
         ensure_full_coverage: bool = False,
         *,
+        image_shape: tuple[int, int, int] | None = None,
         layer_kwargs: dict[str, Any] | None = None,
         regularizers: Any = None,
     ) -> None:
-        super().__init__()
         config = convolution_config
         n = n_inputs_per_node
+        self.convolution_config = config
+        self.n = n
+        super().__init__(config.in_channels, image_shape)
         _check_tree(config, n)
         if ensure_full_coverage:
             _check_coverage(config, n, grouped_connections)
@@ -76,8 +82,6 @@ class ConvolutionalLayer(nn.Module):
         layer_kwargs = dict(layer_kwargs or {})
         if grouped_connections:
             layer_kwargs["input_groups"] = config.in_channels
-        self.convolution_config = config
-        self.n = n
         generator = torch.Generator().manual_seed(config.seed)
         shared = {"n": n, "node_kwargs": node_kwargs, "regularizers": regularizers}
         sizes = [config.out_channels * n**depth for depth in range(config.tree_depth, -1, -1)]
@@ -100,16 +104,15 @@ class ConvolutionalLayer(nn.Module):
         ------
         ValueError : the shape is another one, or the image is smaller than the window.
         """
-        channels = self.convolution_config.in_channels
-        if x.dim() != 4 or x.shape[1] != channels:
-            raise ValueError(
-                f"ConvolutionalLayer got input of shape {tuple(x.shape)}; expected (batch, {channels}, height, width)."
-            )
+        self.check_images(x)
         if self.training:
             return self._answer(x)
         height, width = self.convolution_config.output_size(*x.shape[2:])
         pins = height * width * self.first_level.output_size * self.n
         return torch.cat([self._answer(part) for part in torch.split(x, max(1, _PINS_AT_A_TIME // pins))])
+
+    def shape_of_output(self, shape: ImageShape) -> ImageShape:
+        return self.convolution_config.out_channels, *self.convolution_config.output_size(*shape[1:])
 
     @property
     def first_level(self) -> BaseLUTLayer:
@@ -130,6 +133,26 @@ class ConvolutionalLayer(nn.Module):
         windows = padded.unfold(1, size, stride).unfold(2, size, stride)  # channel, i, j, sample, row, column
         return windows.permute(0, 4, 5, 1, 2, 3).reshape(config.window_size, height, width, images.shape[3])
 
+    def wired_banks(self) -> list[WiredBank]:
+        """Return every level at every position: LUT ``i * positions + p`` is node i at position p, row by row."""
+        bits = self.number_bits()
+        sources = self.read_windows(bits + 1).flatten(1) - 1  # (inputs of the level, positions); -1 is the padding
+        positions = sources.shape[1]
+        banks = []
+        for level in self.lut_levels():
+            pins = sources[level.mapping().cpu()].transpose(1, 2).reshape(-1, self.n)
+            nodes = torch.arange(level.output_size).repeat_interleave(positions)
+            banks.append(WiredBank(level.bank, nodes, pins, self._name_luts(level.output_size)))
+            sources = torch.arange(len(nodes)).view(level.output_size, positions)
+        return banks
+
+    def check_buffers(self) -> None:
+        for number, level in enumerate(self.lut_levels()):
+            try:
+                level.check_buffers()
+            except ValueError as error:
+                raise ValueError(f"levels.{number}.{error}") from error
+
     def set_regularizers(self, settings: Any) -> None:
         """Replace the regularisers of every level; `settings` as `read_regularizers` takes them."""
         for level in self.lut_levels():
@@ -141,6 +164,13 @@ class ConvolutionalLayer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.convolution_config}, n={self.n}"
+
+    def _name_luts(self, nodes: int) -> list[str]:
+        """Name the LUTs of a level of that many nodes, those of one node side by side."""
+        trees = self.convolution_config.out_channels
+        luts = nodes // trees
+        names = [f"channel{tree}" + f"_lut{lut}" * (luts > 1) for tree in range(trees) for lut in range(luts)]
+        return self.name_positions(names)
 
     def _answer(self, x: Tensor) -> Tensor:
         images = x.permute(1, 2, 3, 0)

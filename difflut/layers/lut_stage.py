@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -39,11 +40,14 @@ class WiredBank:
     nodes : int64 (luts,); entry i is the node of `bank` that look-up table i uses.
     pins : int64 (luts, bank.input_dim); what each pin reads: an output bit of the wired bank before, or for the first
         one of a stage an input bit of the stage; -1 is the constant 0.
+    names : what each look-up table is called in hardware, beside its number: lower-case words and digits joined by
+        underscores, for whom reads the hardware. None if numbers say enough.
     """
 
     bank: TableBank
     nodes: Tensor
     pins: Tensor
+    names: Sequence[str] | None = None
 
 
 class LutStage(nn.Module, ABC):
@@ -94,7 +98,6 @@ class LutStage(nn.Module, ABC):
             self.set_regularizers(value)
         if hasattr(self.layer_config, key):
             setattr(self.layer_config, key, value)
-        owners: list[LutStage | LutNode] = [self, *self.banks().values()]
-        for module in owners:
-            if key in module.runtime_keys:
+        for module in self.modules():
+            if isinstance(module, LutStage | LutNode) and key in module.runtime_keys:
                 setattr(module, key, value)

@@ -115,12 +115,21 @@ def test_the_graph_answers_as_the_model(model: StagedModel) -> None:
     graph = lower(model, "net")
     inputs = make_vectors(graph, None).inputs
     reals = model.input_format.to_reals(torch.from_numpy(inputs))
-    assert graph.layers == ("input", "encoder", "layers.0", "layers.1", "class_counts", "argmax", "output")
+    assert graph.layers == (
+        "input",
+        "encoder",
+        "layers.0",
+        "layers.1.bank0",
+        "layers.1",
+        "class_counts",
+        "argmax",
+        "output",
+    )
     assert np.array_equal(graph.evaluate(inputs)["class_index"], model.predict(reals).numpy())
     assert len(set(model.predict(reals).tolist())) > 1
     origins = [str(graph.node(net).origin) for net in graph if str(graph.node(net).origin).startswith("layers.1")]
     assert sorted(origins) == sorted(
-        [f"layers.1[{i}].bank0" for i in range(8)] + [f"layers.1[{i}]" for i in range(8)] + ["layers.1[0].bank0zero"]
+        [f"layers.1.bank0[{i}]" for i in range(8)] + [f"layers.1[{i}]" for i in range(8)] + ["layers.1.bank0[0].zero"]
     )
 
 
@@ -134,7 +143,7 @@ def test_the_first_rung_compares_every_bank(model: StagedModel) -> None:
 
 def test_a_wrong_entry_or_pin_of_an_inner_bank_fails_the_first_rung(model: StagedModel) -> None:
     def inner_lut(graph: LutGraph) -> int:
-        return next(net for net in graph if graph.node(net).origin.part == "bank0")
+        return next(net for net in graph if graph.node(net).origin == ("layers.1.bank0", 0, ""))
 
     def flip(graph: LutGraph, loaded: LoadedModel) -> None:
         node = graph.node(inner_lut(graph))
@@ -162,5 +171,5 @@ def test_a_bank_that_uses_nodes_it_does_not_have_is_refused(
     leaves, roots = model.lut_layers()[1].wired_banks()
     wrong = [WiredBank(leaves.bank, leaves.nodes + 1, leaves.pins), roots]
     monkeypatch.setattr(model.layers[1], "wired_banks", lambda: wrong)
-    with pytest.raises(CompilerError, match=r"layers\.1: the look-up tables must be a list of nodes 0 to 1"):
+    with pytest.raises(CompilerError, match=r"layers\.1\.bank0: the look-up tables must be a list of nodes 0 to 1"):
         lower(model, "net")

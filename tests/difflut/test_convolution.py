@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from difflut.layers import ConvolutionalLayer, ConvolutionConfig, LayerConfig, OrPool2d, convolutional_layer
+from difflut.layers import (
+    BitPlanes,
+    ConvolutionalLayer,
+    ConvolutionConfig,
+    LayerConfig,
+    LutStage,
+    OrPool2d,
+    convolutional_layer,
+)
 from difflut.registry import REGISTRY
 
 LAYERS = REGISTRY.list_layers()
@@ -289,7 +297,7 @@ def test_predictions_in_pieces_are_those_of_the_whole(monkeypatch: pytest.Monkey
 def test_pooling_is_the_or_of_every_window(kernel_size: int, stride: int | None) -> None:
     pool, images = OrPool2d(kernel_size, stride), draw_images(2, 3, 7, 6)
     output = pool(images)
-    assert output.shape[2:] == pool.output_size(7, 6)
+    assert output.shape[1:] == pool.shape_of_output((3, 7, 6))
     step = stride or kernel_size
     for sample, channel, i, j in itertools.product(*map(range, output.shape)):
         window = images[sample, channel, i * step : i * step + kernel_size, j * step : j * step + kernel_size]
@@ -303,6 +311,105 @@ def test_the_gradient_of_pooling_goes_to_the_largest_value() -> None:
     OrPool2d(2)(x).backward(torch.tensor([[[[5.0]]]]))
     assert x.grad is not None
     assert x.grad.flatten().tolist() == [0.0, 5.0, 0.0, 0.0]
+
+
+# -- hardware ----------------------------------------------------------------------------------------------------------
+
+
+def answer_by_look_up_tables(stage: LutStage, image: Tensor) -> list[int]:
+    """What the look-up tables that a stage says it is in hardware make of one image, one by one."""
+    bits = [int(bit) for bit in image.flatten()]
+    for wired in stage.wired_banks():
+        tables = wired.bank.truth_table()
+        assert wired.pins.shape == (len(wired.nodes), wired.bank.input_dim)
+        answers = []
+        for node, pins in zip(wired.nodes.tolist(), wired.pins.tolist(), strict=True):
+            address = sum(2**place for place, pin in enumerate(pins) if pin >= 0 and bits[pin])
+            answers.append(int(tables[node, 0, address]))
+        bits = answers
+    return bits
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("layer_type", LAYERS)
+def test_the_look_up_tables_of_hardware_answer_as_the_layer(shape: dict[str, Any], layer_type: str) -> None:
+    channels = shape.get("in_channels", 2)
+    arguments = {"layer_type": layer_type, "image_shape": [channels, 4, 5]}
+    layer = make_layer(n=3, arguments=arguments, **shape).eval()
+    for image in draw_images(5, channels, 4, 5):
+        output = layer(image.unsqueeze(0))
+        assert output.shape[1:] == layer.output_shape
+        assert layer.output_width == output.numel()
+        assert answer_by_look_up_tables(layer, image) == output.flatten().tolist()
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), [(1, 2), (2, None), (2, 1), (3, 2), (5, None)])
+def test_the_look_up_tables_of_pooling_answer_as_the_layer(kernel_size: int, stride: int | None) -> None:
+    pool = OrPool2d(kernel_size, stride, image_shape=(2, 7, 6))
+    for image in (draw_images(6, 2, 7, 6) * draw_images(6, 2, 7, 6, seed=1)).unbind():
+        assert answer_by_look_up_tables(pool, image) == pool(image.unsqueeze(0)).flatten().tolist()
+    assert all(wired.bank.input_dim <= 6 for wired in pool.wired_banks())
+
+
+def test_look_up_tables_are_named_after_their_places() -> None:
+    layer = make_layer(out_channels=2, arguments={"image_shape": (2, 3, 2)})
+    leaves, roots = layer.wired_banks()
+    assert list(roots.names) == [f"channel{c}_row{r}_column0" for c in (0, 1) for r in (0, 1)]
+    assert list(leaves.names)[:3] == [
+        "channel0_lut0_row0_column0",
+        "channel0_lut0_row1_column0",
+        "channel0_lut1_row0_column0",
+    ]
+    ors, outputs = OrPool2d(3, image_shape=(1, 3, 6)).wired_banks()
+    assert list(outputs.names or []) == ["channel0_row0_column0", "channel0_row0_column1"]
+    assert list(ors.names or [])[1:3] == ["channel0_row0_column0_or1", "channel0_row0_column1_or0"]
+    for wired in (leaves, roots, ors, outputs):
+        assert len(set(wired.names or [])) == len(wired.nodes)
+
+
+def test_hardware_is_made_for_one_shape_of_image() -> None:
+    for stage in (make_layer(), OrPool2d(2)):
+        for ask in (stage.wired_banks, lambda stage=stage: stage.output_width):
+            with pytest.raises(RuntimeError, match="made without image_shape"):
+                ask()
+    for stage in (make_layer(arguments={"image_shape": (2, 4, 5)}), OrPool2d(2, image_shape=(2, 4, 5))):
+        with pytest.raises(ValueError, match=r"expected \(batch, 2, 4, 5\)"):
+            stage(draw_images(1, 2, 5, 4))
+    with pytest.raises(ValueError, match="it reads 2 channels"):
+        make_layer(arguments={"image_shape": (3, 4, 5)})
+    with pytest.raises(ValueError, match="height of the image, 1 pixels"):
+        make_layer(arguments={"image_shape": (2, 1, 5)})
+    for shape in ((4, 5), (2, 0, 5), (2, 4.0, 5)):
+        with pytest.raises(ValueError, match="channels, height and width"):
+            OrPool2d(2, image_shape=shape)  # type: ignore[arg-type]
+
+
+def test_runtime_settings_and_buffers_reach_every_level() -> None:
+    arguments = {"layer_type": "learnable"}
+    layer = make_layer("probabilistic", arguments=arguments)
+    layer.set_runtime("temperature", 0.5)
+    layer.set_runtime("routing_tau", 0.25)
+    layer.set_runtime("flip_probability", 0.125)
+    assert [level.bank.temperature for level in layer.lut_levels()] == [0.5, 0.5]
+    assert layer.first_level.routing_tau == 0.25
+    assert layer.layer_config.flip_probability == 0.125
+    assert all(level.layer_config == LayerConfig() for level in layer.lut_levels())
+    layer.check_buffers()
+    layer.first_level.candidates[0, 0, 0] = 8
+    with pytest.raises(ValueError, match=r"levels.0.candidates points outside the 8 inputs"):
+        layer.check_buffers()
+
+
+def test_bit_planes_give_every_bit_of_the_code_a_channel() -> None:
+    planes = BitPlanes((2, 3, 4), 5)
+    x = torch.rand(2, 2 * 3 * 4 * 5)
+    output = planes(x)
+    assert output.shape == (2, *planes.output_shape) == (2, 10, 3, 4)
+    for sample, channel, row, column, bit in itertools.product(range(2), range(2), range(3), range(4), range(5)):
+        feature = channel * 12 + row * 4 + column
+        assert output[sample, channel * 5 + bit, row, column] == x[sample, feature * 5 + bit]
+    with pytest.raises(ValueError, match=r"expected \(batch, 120\)"):
+        planes(x[:, 1:])
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
