@@ -5,7 +5,7 @@ subclass is refused too: it may compute something else than its base. A model is
 encoder, stages and votes, whatever its class; one that overrides how the chain is computed is refused.
 
 A new kind of layer is a `difflut.layers.LutStage`, whose `wired_banks` say all that hardware and proof need, and takes
-one line in ``_LOWERINGS``.
+one line in ``_LOWERINGS``. A subclass of `difflut.layers.BaseLUTLayer` that does not override ``forward`` takes none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from difflut.encoders import (
     ThermometerEncoder,
 )
 from difflut.input_format import InputFormat
-from difflut.layers import BitPlanes, ConvolutionalLayer, LearnableLayer, LutStage, OrPool2d, RandomLayer, WiredBank
+from difflut.layers import BaseLUTLayer, BitPlanes, ConvolutionalLayer, LutStage, OrPool2d, WiredBank
 from difflut.models import BaseLUTModel
 from difflut.utils.modules import GroupSum
 from difflut_compiler.errors import CompilerError
@@ -102,6 +102,8 @@ def _check_chain(model: BaseLUTModel) -> None:
 
 def _lower_module(state: Lowering, name: str, module: nn.Module) -> None:
     function = _LOWERINGS.get(type(module))
+    if isinstance(module, BaseLUTLayer) and type(module).forward is BaseLUTLayer.forward:
+        function = _lower_stage  # however it is wired, it answers as its mapping and the tables of its bank say
     if function is None:
         raise _refusal(name, module, list(_LOWERINGS))
     function(state, name, module)
@@ -251,8 +253,7 @@ _LOWERINGS: dict[type[nn.Module], Callable[[Lowering, str, Any], None]] = {
     OneHotEncoder: _lower_encoder,
     SignMagnitudeEncoder: _lower_encoder,
     ThermometerEncoder: _lower_encoder,
-    RandomLayer: _lower_stage,
-    LearnableLayer: _lower_stage,
+    BaseLUTLayer: _lower_stage,  # and every subclass that does not override forward
     ConvolutionalLayer: _lower_stage,
     OrPool2d: _lower_stage,
     BitPlanes: _lower_bit_planes,

@@ -14,6 +14,7 @@ from difflut.layers.image_stage import ImageShape, ImageStage
 from difflut.layers.layer_config import LayerConfig
 from difflut.layers.lut_stage import WiredBank
 from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES, LutNode
+from difflut.nodes.node_config import NodeConfig
 from difflut.registry import REGISTRY, register_convolutional_layer
 
 _PINS_AT_A_TIME = 2**24  # of the first level in eval mode: bounds the memory of predictions
@@ -37,7 +38,7 @@ class ConvolutionalLayer(ImageStage):
     ----------
     convolution_config : shapes and seed.
     node_type : registered name or class of the node family; its ``output_dim`` must be 1.
-    node_kwargs : further arguments of the node family.
+    node_kwargs : further arguments of the node family, as a table or a `NodeConfig`.
     layer_type : registered name or class of the layer that wires the first level to the window.
     n_inputs_per_node : n.
     layer_config : what training does to the bits of the image, once per bit however many windows read it, and to the
@@ -47,7 +48,6 @@ class ConvolutionalLayer(ImageStage):
         window (else). Wiring is spread evenly either way.
     image_shape : channels, height and width of the image. Needed for hardware, which has no trees for other images.
     layer_kwargs : further arguments of `layer_type`.
-    regularizers : those of every level, as `read_regularizers` takes them.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class ConvolutionalLayer(ImageStage):
         self,
         convolution_config: ConvolutionConfig,
         node_type: str | type[LutNode],
-        node_kwargs: dict[str, Any] | None = None,
+        node_kwargs: dict[str, Any] | NodeConfig | None = None,
         layer_type: str | type[BaseLUTLayer] = "random",
         n_inputs_per_node: int = 6,
         layer_config: LayerConfig | None = None,
@@ -68,7 +68,6 @@ class ConvolutionalLayer(ImageStage):
         *,
         image_shape: tuple[int, int, int] | None = None,
         layer_kwargs: dict[str, Any] | None = None,
-        regularizers: Any = None,
     ) -> None:
         config = convolution_config
         n = n_inputs_per_node
@@ -83,7 +82,7 @@ class ConvolutionalLayer(ImageStage):
         if grouped_connections:
             layer_kwargs["input_groups"] = config.in_channels
         generator = torch.Generator().manual_seed(config.seed)
-        shared = {"n": n, "node_kwargs": node_kwargs, "regularizers": regularizers}
+        shared: dict[str, Any] = {"n": n, "node_kwargs": node_kwargs}
         sizes = [config.out_channels * n**depth for depth in range(config.tree_depth, -1, -1)]
         first = layer_class(
             config.window_size, sizes[0], node_type, seed=_draw_seed(generator), **shared, **layer_kwargs
@@ -153,15 +152,6 @@ class ConvolutionalLayer(ImageStage):
             except ValueError as error:
                 raise ValueError(f"levels.{number}.{error}") from error
 
-    def set_regularizers(self, settings: Any) -> None:
-        """Replace the regularisers of every level; `settings` as `read_regularizers` takes them."""
-        for level in self.lut_levels():
-            level.set_regularizers(settings)
-
-    def regularization(self) -> Tensor:
-        """Return the sum of the levels' regularisers, a 0-d tensor; see `BaseLUTLayer.regularization`."""
-        return torch.stack([level.regularization() for level in self.lut_levels()]).sum()
-
     def extra_repr(self) -> str:
         return f"{self.convolution_config}, n={self.n}"
 
@@ -189,14 +179,9 @@ class ConvolutionalLayer(ImageStage):
 class TreeLevel(BaseLUTLayer):
     """Layer in which node i reads inputs i * n to i * n + n - 1: a level of many trees."""
 
-    mapping_indices: Tensor
-
     def create_wiring(self, generator: torch.Generator) -> None:
         wiring = torch.arange(self.input_size).view(self.output_size, self.n)
         self.register_buffer("mapping_indices", wiring, persistent=False)
-
-    def mapping(self) -> Tensor:
-        return self.mapping_indices
 
     def select_pins(self, features: Tensor) -> Tensor:
         return features.reshape(self.output_size, self.n, features.shape[1])

@@ -7,6 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
+DEFAULT_FLIP_PROBABILITY = 0.0
+DEFAULT_GRAD_STABILIZATION = "none"
+DEFAULT_GRAD_TARGET_STD = 1.0
+DEFAULT_GRAD_SUBTRACT_MEAN = False
+DEFAULT_GRAD_EPSILON = 1e-8
 STABILIZATIONS = ("none", "layerwise", "nodewise", "batchwise")
 _ALIASES = {"batch": "batchwise"}
 
@@ -35,11 +40,11 @@ class LayerConfig:
     AttributeError : there is no such setting.
     """
 
-    flip_probability: float = 0.0
-    grad_stabilization: str = "none"
-    grad_target_std: float = 1.0
-    grad_subtract_mean: bool = False
-    grad_epsilon: float = 1e-8
+    flip_probability: float = DEFAULT_FLIP_PROBABILITY
+    grad_stabilization: str = DEFAULT_GRAD_STABILIZATION
+    grad_target_std: float = DEFAULT_GRAD_TARGET_STD
+    grad_subtract_mean: bool = DEFAULT_GRAD_SUBTRACT_MEAN
+    grad_epsilon: float = DEFAULT_GRAD_EPSILON
 
     def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, _check(name, value))

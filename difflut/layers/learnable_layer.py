@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from difflut.layers.base_layer import BaseLUTLayer
+from difflut.layers.base_layer import DEFAULT_SEED, BaseLUTLayer
 from difflut.layers.layer_config import LayerConfig
 from difflut.layers.wiring import deal_groups, draw_covering_rows, draw_grouped_rows
 from difflut.nodes.base_node import LutNode
+from difflut.nodes.node_config import NodeConfig
 from difflut.registry import register_layer
 from difflut.rules.routing import route_hard
 
@@ -45,14 +46,13 @@ class LearnableLayer(BaseLUTLayer):
         output_size: int,
         node_type: str | type[LutNode],
         n: int | None = None,
-        node_kwargs: dict[str, Any] | None = None,
-        seed: int = 42,
+        node_kwargs: dict[str, Any] | NodeConfig | None = None,
+        seed: int = DEFAULT_SEED,
         *,
         num_candidates: int = 16,
         input_groups: int = 1,
         routing_tau: float = 1.0,
         layer_config: LayerConfig | None = None,
-        regularizers: Any = None,
     ) -> None:
         if type(num_candidates) is not int or num_candidates < 1:
             raise ValueError(f"LearnableLayer: num_candidates is {num_candidates!r}; it must be a positive integer.")
@@ -60,16 +60,7 @@ class LearnableLayer(BaseLUTLayer):
             raise ValueError(f"LearnableLayer: routing_tau is {routing_tau!r}; it must be above 0.")
         self._num_candidates = num_candidates
         self._input_groups = input_groups
-        super().__init__(
-            input_size,
-            output_size,
-            node_type,
-            n,
-            node_kwargs,
-            seed,
-            layer_config=layer_config,
-            regularizers=regularizers,
-        )
+        super().__init__(input_size, output_size, node_type, n, node_kwargs, seed, layer_config=layer_config)
         self.routing_tau = routing_tau
 
     def create_wiring(self, generator: torch.Generator) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from difflut.layers.layer_config import LayerConfig
@@ -74,14 +75,6 @@ class LutStage(nn.Module, ABC):
         """Return the look-up tables of eval mode, in the order in which they read each other; the last one answers."""
 
     @abstractmethod
-    def set_regularizers(self, settings: Any) -> None:
-        """Replace the regularisers; `settings` as `read_regularizers` takes them, its errors included."""
-
-    @abstractmethod
-    def regularization(self) -> Tensor:
-        """Return the weighted sum of the regularisers, a 0-d tensor."""
-
-    @abstractmethod
     def check_buffers(self) -> None:
         """Raise ValueError, naming the buffer, if one of the stage's own holds values that it could not have.
 
@@ -91,6 +84,15 @@ class LutStage(nn.Module, ABC):
     def banks(self) -> dict[str, LutNode]:
         """Return the banks of nodes by their names within the stage."""
         return {name: module for name, module in self.named_modules() if isinstance(module, LutNode)}
+
+    def set_regularizers(self, settings: Any) -> None:
+        """Replace the regularisers of every bank; `settings` as `read_regularizers` takes them, its errors included."""
+        for bank in self.banks().values():
+            bank.set_regularizers(settings)
+
+    def regularization(self) -> Tensor:
+        """Return the sum of `LutNode.regularization` of the banks, a 0-d tensor to add to the training loss."""
+        return sum((bank.regularization() for bank in self.banks().values()), start=torch.zeros(()))
 
     def set_runtime(self, key: str, value: Any) -> None:
         """Change a runtime setting wherever the stage or its banks have it; others are left alone."""

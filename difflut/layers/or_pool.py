@@ -85,12 +85,6 @@ class OrPool2d(ImageStage):
     def set_runtime(self, key: str, value: Any) -> None:
         """Pooling has no settings."""
 
-    def set_regularizers(self, settings: Any) -> None:
-        """Pooling has no parameters to regularise."""
-
-    def regularization(self) -> Tensor:
-        return torch.zeros(())
-
     def check_buffers(self) -> None:
         """Pooling has no buffers."""
 

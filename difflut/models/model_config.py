@@ -172,7 +172,8 @@ class ModelConfig(BaseModelConfig):
         except (TypeError, ValueError) as error:
             raise ConfigError(f"runtime.{error}") from error
         for entry in settings.values() if isinstance(settings, dict) else ():
-            if callable(entry) or (isinstance(entry, list | tuple) and callable(entry[0])):
+            function = entry[0] if isinstance(entry, list | tuple) else entry
+            if callable(function.get("fn") if isinstance(function, dict) else function):
                 raise ConfigError(
                     "runtime.regularizers holds a function, which a model file cannot; register it with "
                     "register_regularizer() and give its name."

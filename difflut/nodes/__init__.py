@@ -8,6 +8,7 @@ from difflut.nodes.fourier_node import FourierNode
 from difflut.nodes.hybrid_node import HybridNode
 from difflut.nodes.linear_lut_node import LinearLUTNode
 from difflut.nodes.neurallut_node import NeuralLUTNode
+from difflut.nodes.node_config import NodeConfig
 from difflut.nodes.polylut_node import PolyLUTNode
 from difflut.nodes.probabilistic_node import ProbabilisticNode
 from difflut.nodes.warp_node import WARPNode
@@ -21,6 +22,7 @@ __all__ = [
     "LinearLUTNode",
     "LutNode",
     "NeuralLUTNode",
+    "NodeConfig",
     "PolyLUTNode",
     "ProbabilisticNode",
     "WARPNode",

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from difflut.nodes.utils.regularizer_settings import WeightedRegularizer, read_regularizers
+from difflut.nodes.utils.regularizers import draw_inputs
 from difflut.registry import REGISTRY
 from difflut.rules.addressing import compute_addresses, read_table
 
@@ -35,11 +37,13 @@ class LutNode(nn.Module, ABC):
         parameter to replace the family's own start values in place. It also gets those of ``node``, ``param_name``,
         ``fan_in`` and ``fan_out`` that its signature names.
     init_kwargs : keyword arguments for `init_fn`.
+    regularizers : what `regularization` adds up, as `read_regularizers` takes it; none if not given.
+    use_cuda : whether training may use CUDA kernels where there are any for the family; the values are the same.
     generator : source of the start values; a fixed one if not given. The global random state is never touched.
 
     Raises
     ------
-    ValueError : a size is out of its range, or `init_fn` is not a registered name.
+    ValueError : a size is out of its range, or `init_fn` or a regulariser is not a registered name.
     TypeError : a size is not an integer, `init_fn` is neither name nor function, or a keyword is unknown.
     """
 
@@ -57,6 +61,8 @@ class LutNode(nn.Module, ABC):
         init_fn: str | Callable[..., Any] | None = None,
         init_kwargs: dict[str, Any] | None = None,
         *,
+        regularizers: Any = None,
+        use_cuda: bool = True,
         generator: torch.Generator | None = None,
         **unknown: object,
     ) -> None:
@@ -75,6 +81,10 @@ class LutNode(nn.Module, ABC):
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.num_nodes = num_nodes
+        if type(use_cuda) is not bool:
+            raise TypeError(f"{type(self).__name__}: use_cuda is {use_cuda!r}; it must be true or false.")
+        self.use_cuda = use_cuda
+        self.set_regularizers(regularizers)
         generator = generator or torch.Generator().manual_seed(DEFAULT_SEED)
         self.create_parameters(generator)
         if init_fn is not None:
@@ -131,24 +141,61 @@ class LutNode(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no residual start values.")
 
+    def set_regularizers(self, settings: Any) -> None:
+        """Replace the bank's regularisers; `settings` as `read_regularizers` takes them, its errors included."""
+        self._regularizers: dict[str, WeightedRegularizer] = read_regularizers(settings)
+        self.seen_pins: Tensor | None = None
+
+    def regularization(self) -> Tensor:
+        """Return the weighted sum of the bank's regularisers, a 0-d tensor; 0 if it has none.
+
+        Those that depend on inputs see, in training, what the pins read in the last forward pass, or random bits if
+        there was none, and the sum is differentiable in the parameters. In eval mode they see random bits, and those
+        depending on inputs have no gradient.
+        """
+        seen = self.seen_pins  # a regulariser that calls the bank must not replace it
+        inputs = None
+        if self.training and self._regularizers:
+            inputs = draw_inputs(self) if seen is None else seen.permute(2, 0, 1)
+        terms = [regularizer(self, inputs) for regularizer in self._regularizers.values()]
+        self.seen_pins = seen
+        return sum(terms, start=torch.zeros((), device=next(self.parameters()).device))
+
+    @property
+    def num_inputs(self) -> int:
+        """The same as ``input_dim``."""
+        return self.input_dim
+
+    @property
+    def num_outputs(self) -> int:
+        """The same as ``output_dim``."""
+        return self.output_dim
+
     def forward(self, x: Tensor) -> Tensor:
         """Answer a batch: (batch, num_nodes, input_dim) -> (batch, num_nodes, output_dim).
 
         A bank of one also takes (batch, input_dim) and returns (batch, output_dim).
         """
-        if x.dim() == 2 and self.num_nodes == 1:
-            return self.forward(x.unsqueeze(1)).squeeze(1)
-        if x.dim() != 3 or x.shape[1:] != (self.num_nodes, self.input_dim):
-            raise ValueError(
-                f"{type(self).__name__} got input of shape {tuple(x.shape)}; "
-                f"expected (batch, {self.num_nodes}, {self.input_dim})."
-            )
-        return self.forward_pins(x.permute(1, 2, 0)).permute(2, 0, 1)
+        return self._answer_batch(x, self.forward_pins)
+
+    def forward_train(self, x: Tensor) -> Tensor:
+        """As `forward` in train mode, whatever the mode is, but not remembered for `regularization`."""
+        return self._answer_batch(x, self.train_pins)
+
+    def forward_eval(self, x: Tensor) -> Tensor:
+        """As `forward` in eval mode, whatever the mode is."""
+        return self._answer_batch(x, self.eval_pins)
 
     def forward_pins(self, pins: Tensor) -> Tensor:
         """As `forward`, batch last: (num_nodes, input_dim, batch) -> (num_nodes, output_dim, batch)."""
-        if self.training:
-            return self.train_pins(pins)
+        if not self.training:
+            return self.eval_pins(pins)
+        if self._regularizers:
+            self.seen_pins = pins.detach()
+        return self.train_pins(pins)
+
+    def eval_pins(self, pins: Tensor) -> Tensor:
+        """Read the truth table at thresholded pins: (num_nodes, input_dim, batch) -> (num_nodes, output_dim, batch)."""
         return read_table(self.truth_table(), compute_addresses(pins)).to(torch.float32)
 
     def extra_repr(self) -> str:
@@ -159,6 +206,16 @@ class LutNode(nn.Module, ABC):
         for name, value in numbers.items():
             if type(value) not in (int, float) or not 0 < value < math.inf:
                 raise ValueError(f"{type(self).__name__}: {name} is {value!r}; it must be a number above 0.")
+
+    def _answer_batch(self, x: Tensor, answer_pins: Callable[[Tensor], Tensor]) -> Tensor:
+        if x.dim() == 2 and self.num_nodes == 1:
+            return self._answer_batch(x.unsqueeze(1), answer_pins).squeeze(1)
+        if x.dim() != 3 or x.shape[1:] != (self.num_nodes, self.input_dim):
+            raise ValueError(
+                f"{type(self).__name__} got input of shape {tuple(x.shape)}; "
+                f"expected (batch, {self.num_nodes}, {self.input_dim})."
+            )
+        return answer_pins(x.permute(1, 2, 0)).permute(2, 0, 1)
 
     def _check_sizes(self, **sizes: int) -> None:
         for name, value in sizes.items():

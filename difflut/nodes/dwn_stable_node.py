@@ -42,9 +42,20 @@ class DWNStableNode(LutNode):
         *,
         gradient_scale: float = 1.25,
         learn_gradient_scale: bool = False,
+        regularizers: Any = None,
+        use_cuda: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(input_dim, output_dim, num_nodes, init_fn, init_kwargs, generator=generator)
+        super().__init__(
+            input_dim,
+            output_dim,
+            num_nodes,
+            init_fn,
+            init_kwargs,
+            regularizers=regularizers,
+            use_cuda=use_cuda,
+            generator=generator,
+        )
         self.check_positive(gradient_scale=gradient_scale)
         if type(learn_gradient_scale) is not bool:
             raise TypeError("DWNStableNode: learn_gradient_scale must be true or false.")

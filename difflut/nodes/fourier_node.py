@@ -48,6 +48,8 @@ class FourierNode(LutNode):
         *,
         use_all_frequencies: bool = False,
         max_amplitude: float = 1.0,
+        regularizers: Any = None,
+        use_cuda: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         if type(use_all_frequencies) is not bool:
@@ -55,7 +57,16 @@ class FourierNode(LutNode):
         self.check_positive(max_amplitude=max_amplitude)
         self.use_all_frequencies = use_all_frequencies
         self.max_amplitude = max_amplitude
-        super().__init__(input_dim, output_dim, num_nodes, init_fn, init_kwargs, generator=generator)
+        super().__init__(
+            input_dim,
+            output_dim,
+            num_nodes,
+            init_fn,
+            init_kwargs,
+            regularizers=regularizers,
+            use_cuda=use_cuda,
+            generator=generator,
+        )
 
     def create_parameters(self, generator: torch.Generator) -> None:
         masks = self._draw_masks(generator)

@@ -66,6 +66,8 @@ class NeuralLUTNode(LutNode):
         tau_decay_iters: int = 1000,
         ste: bool = False,
         grad_factor: float = 1.0,
+        regularizers: Any = None,
+        use_cuda: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         counts = {"hidden_width": hidden_width, "depth": depth, "skip_interval": skip_interval}
@@ -82,7 +84,16 @@ class NeuralLUTNode(LutNode):
         self.hidden_width, self.depth, self.skip_interval, self.activation = *counts.values(), activation
         self.tau_start, self.tau_min, self.tau_decay_iters = tau_start, tau_min, tau_decay_iters
         self.ste, self.grad_factor = ste, grad_factor
-        super().__init__(input_dim, output_dim, num_nodes, init_fn, init_kwargs, generator=generator)
+        super().__init__(
+            input_dim,
+            output_dim,
+            num_nodes,
+            init_fn,
+            init_kwargs,
+            regularizers=regularizers,
+            use_cuda=use_cuda,
+            generator=generator,
+        )
 
     def create_parameters(self, generator: torch.Generator) -> None:
         widths = [self.input_dim, *[self.hidden_width] * (self.depth - 1), self.output_dim]

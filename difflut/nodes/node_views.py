@@ -49,6 +49,7 @@ def view_node(bank: Bank, index: int) -> Bank:
     """
     view = _slice_tensors(bank, index)
     view.num_nodes = 1
+    view.seen_pins = None if bank.seen_pins is None else _slice(bank.seen_pins, index)
     return view
 
 

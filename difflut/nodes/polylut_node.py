@@ -41,12 +41,23 @@ class PolyLUTNode(LutNode):
         init_kwargs: dict[str, Any] | None = None,
         *,
         degree: int = 3,
+        regularizers: Any = None,
+        use_cuda: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         if type(degree) is not int or degree < 1:
             raise ValueError(f"PolyLUTNode: degree is {degree!r}; it must be a positive integer.")
         self.degree = degree
-        super().__init__(input_dim, output_dim, num_nodes, init_fn, init_kwargs, generator=generator)
+        super().__init__(
+            input_dim,
+            output_dim,
+            num_nodes,
+            init_fn,
+            init_kwargs,
+            regularizers=regularizers,
+            use_cuda=use_cuda,
+            generator=generator,
+        )
 
     def create_parameters(self, generator: torch.Generator) -> None:
         n = self.input_dim

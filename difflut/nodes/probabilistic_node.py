@@ -38,9 +38,20 @@ class ProbabilisticNode(LutNode):
         init_kwargs: dict[str, Any] | None = None,
         *,
         temperature: float = 1.0,
+        regularizers: Any = None,
+        use_cuda: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(input_dim, output_dim, num_nodes, init_fn, init_kwargs, generator=generator)
+        super().__init__(
+            input_dim,
+            output_dim,
+            num_nodes,
+            init_fn,
+            init_kwargs,
+            regularizers=regularizers,
+            use_cuda=use_cuda,
+            generator=generator,
+        )
         self.check_positive(temperature=temperature)
         self.temperature = temperature
 

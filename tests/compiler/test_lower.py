@@ -14,7 +14,7 @@ from torch import nn
 
 from difflut import REGISTRY, GroupSum, InputFormat, SimpleFeedForward
 from difflut.encoders import ThermometerEncoder
-from difflut.layers import RandomLayer
+from difflut.layers import BaseLUTLayer, RandomLayer
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
@@ -138,11 +138,30 @@ def test_training_mode_and_runtime_settings_do_not_matter() -> None:
     assert lower(model.train(), "network").to_json() == expected
 
 
+class Ladder(BaseLUTLayer):
+    """Pin j of node i reads input i + j."""
+
+    def create_wiring(self, generator: torch.Generator) -> None:
+        steps = torch.arange(self.output_size).unsqueeze(1) + torch.arange(self.n)
+        self.register_buffer("steps", steps % self.input_size)
+
+    def mapping(self) -> torch.Tensor:
+        return self.get_buffer("steps")
+
+
+@pytest.mark.parametrize("layer_class", [BaseLUTLayer, Ladder])
+def test_any_layer_that_only_wires_otherwise_is_lowered(layer_class: type[BaseLUTLayer]) -> None:
+    model = make_model()
+    model.layers[0] = layer_class(15, 14, "dwn", n=4)
+    check_equal(model)
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 
 class MyLayer(RandomLayer):
-    pass
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 1 - super().forward(x)
 
 
 class MyEncoder(ThermometerEncoder):
@@ -182,7 +201,7 @@ REFUSALS: list[tuple[Callable[[SimpleFeedForward], Any], str]] = [
     (disguise(lambda model: model.output_layer, MyGroupSum), "class_counts is a MyGroupSum, which has no hardware"),
     (disguise(lambda model: model, MyModel), "the model is a MyModel, which has its own forward, so it"),
     (give_it_its_own_votes, "the model is a SimpleFeedForward, which has its own class_counts, so it"),
-    (put_a_dropout_in, "layers.2 is a Dropout, which has no hardware form; supported are .*RandomLayer"),
+    (put_a_dropout_in, "layers.2 is a Dropout, which has no hardware form; supported are .*BaseLUTLayer"),
 ]
 
 

@@ -58,12 +58,6 @@ class PairStage(LutStage):
             parts.append(self.roots(leaves.unsqueeze(1)))
         return torch.cat(parts, dim=1)
 
-    def set_regularizers(self, settings: Any) -> None:
-        raise NotImplementedError
-
-    def regularization(self) -> Tensor:
-        return torch.zeros(())
-
     def check_buffers(self) -> None:
         pass
 

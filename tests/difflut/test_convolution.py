@@ -23,6 +23,7 @@ from difflut.layers import (
 from difflut.registry import REGISTRY
 
 LAYERS = REGISTRY.list_layers()
+DRAWN = ["learnable", "random"]  # layers whose wiring is drawn, and can be confined to groups of inputs
 NODES = REGISTRY.list_nodes()
 
 
@@ -156,7 +157,7 @@ def test_learnable_wiring_finds_the_only_pixel_that_matters() -> None:
 # -- wiring ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layer_type", LAYERS)
+@pytest.mark.parametrize("layer_type", DRAWN)
 @pytest.mark.parametrize("grouped", [False, True])
 def test_every_tree_has_its_own_wiring_and_tables(layer_type: str, grouped: bool) -> None:
     arguments = {"layer_type": layer_type, "grouped_connections": grouped}
@@ -167,7 +168,7 @@ def test_every_tree_has_its_own_wiring_and_tables(layer_type: str, grouped: bool
         assert len({tuple(table.flatten().tolist()) for table in level.bank.luts.view(16, -1)}) == 16
 
 
-@pytest.mark.parametrize("layer_type", LAYERS)
+@pytest.mark.parametrize("layer_type", DRAWN)
 @pytest.mark.parametrize("grouped", [False, True])
 def test_layers_depend_on_their_seed_only(layer_type: str, grouped: bool) -> None:
     state = torch.get_rng_state()
@@ -180,7 +181,7 @@ def test_layers_depend_on_their_seed_only(layer_type: str, grouped: bool) -> Non
 
 
 @settings(max_examples=30)
-@given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 4), st.integers(1, 4), st.sampled_from(LAYERS))
+@given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 4), st.integers(1, 4), st.sampled_from(DRAWN))
 def test_grouped_luts_read_one_channel_each_and_channels_are_dealt_evenly(
     channels: int, trees: int, size: int, n: int, layer_type: str
 ) -> None:
@@ -261,7 +262,7 @@ def test_the_gradient_of_the_output_is_stabilised(mode: str, axes: tuple[int, ..
 
 
 def test_regularizers_of_all_levels_add_up() -> None:
-    layer = make_layer(tree_depth=2, arguments={"regularizers": {"l2": 0.5}})
+    layer = make_layer(tree_depth=2, arguments={"node_kwargs": {"regularizers": {"l2": 0.5}}})
     terms = [level.regularization() for level in layer.lut_levels()]
     assert len(terms) == 3
     assert layer.regularization().item() == pytest.approx(sum(term.item() for term in terms))

@@ -234,7 +234,7 @@ def test_truth_tables_have_no_gradient_to_penalise() -> None:
 @pytest.mark.parametrize("name", NODES)
 def test_layers_train_with_both(name: str) -> None:
     regularizers = {"gradient_penalty": {"weight": 10, "target_norm": 2.0, "per_sample": True}, "output_magnitude": 0.5}
-    layer = RandomLayer(8, 5, name, n=3, regularizers=regularizers)
+    layer = RandomLayer(8, 5, name, n=3, node_kwargs={"regularizers": regularizers})
     layer(torch.rand(6, 8))
     torch.autograd.backward(layer.regularization())
     assert any(bool((p.grad != 0).any()) for p in layer.bank.parameters() if p.grad is not None)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from difflut.layers import LearnableLayer, RandomLayer
+from difflut.layers import BaseLUTLayer, FeatureWiseGroupingLayer, LayerConfig, LearnableLayer, RandomLayer
+from difflut.layers.feature_wise_groups_layer import wire_groups
 from difflut.layers.wiring import draw_covering_rows, draw_distinct_rows
-from difflut.nodes import DWNNode
+from difflut.nodes import DWNNode, NodeConfig
 from difflut.registry import REGISTRY
 
 LAYERS = REGISTRY.list_layers()
@@ -50,7 +51,7 @@ def test_distinct_rows(inputs: int, rows: int, width: int) -> None:
 
 def reference_forward(layer: torch.nn.Module, x: Tensor) -> Tensor:
     """Eval mode by hand: one node, one sample at a time."""
-    assert isinstance(layer, RandomLayer | LearnableLayer)
+    assert isinstance(layer, BaseLUTLayer)
     table, mapping = layer.bank.truth_table(), layer.mapping()
     outputs = []
     for sample in x:
@@ -79,6 +80,18 @@ def test_mapping_is_what_training_reads(layer_name: str) -> None:
     assert mapping.dtype == torch.int64
     assert mapping.shape == (5, 4)
     assert torch.equal(layer.select_pins(features), features[mapping])
+    assert torch.equal(layer.get_mapping(features.t()), features.t()[:, mapping])
+
+
+@pytest.mark.parametrize("layer_name", LAYERS)
+def test_a_node_config_says_the_same_as_a_table(layer_name: str) -> None:
+    make = REGISTRY.get_layer(layer_name)
+    config = NodeConfig(output_dim=2, init_fn="uniform", init_kwargs={"a": 0.0}, extra_params={"temperature": 0.5})
+    table = {"output_dim": 2, "init_fn": "uniform", "init_kwargs": {"a": 0.0}, "temperature": 0.5}
+    first, second = (make(30, 4, "probabilistic", n=3, node_kwargs=arguments) for arguments in (config, table))
+    x = torch.rand(6, 30)
+    assert torch.equal(first(x), second(x))
+    assert first.output_width == 8
 
 
 @pytest.mark.parametrize("layer_name", LAYERS)
@@ -89,7 +102,8 @@ def test_layers_depend_on_their_seed_only(layer_name: str) -> None:
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name])
-    assert not torch.equal(first.mapping(), other.mapping())
+    assert torch.equal(first.mapping(), other.mapping()) == (layer_name == "feature_wise_groups")
+    assert not torch.equal(first.bank.get_parameter("luts"), other.bank.get_parameter("luts"))
 
 
 @pytest.mark.parametrize("layer_name", LAYERS)
@@ -97,9 +111,11 @@ def test_pins_per_node_can_be_given_either_way(layer_name: str) -> None:
     make = REGISTRY.get_layer(layer_name)
     assert make(30, 4, DWNNode).n == 6
     assert make(30, 4, DWNNode, n=3).n == 3
-    assert make(30, 4, DWNNode, node_kwargs={"input_dim": 5}).n == 5
-    with pytest.raises(ValueError, match=r"n is 3.*5"):
-        make(30, 4, DWNNode, n=3, node_kwargs={"input_dim": 5})
+    for node_kwargs in ({"input_dim": 5}, NodeConfig(input_dim=5)):
+        assert make(30, 4, DWNNode, node_kwargs=node_kwargs).n == 5
+        assert make(30, 4, DWNNode, n=5, node_kwargs=node_kwargs).n == 5
+        with pytest.raises(ValueError, match=r"n is 3.*5"):
+            make(30, 4, DWNNode, n=3, node_kwargs=node_kwargs)
 
 
 @pytest.mark.parametrize("layer_name", LAYERS)
@@ -109,6 +125,13 @@ def test_wrong_use_is_refused(layer_name: str) -> None:
         make(30, 4, "nothing")
     with pytest.raises(TypeError, match="wings"):
         make(30, 4, "dwn", node_kwargs={"wings": 2})
+    for bad_type in (torch.nn.Linear, 3):
+        with pytest.raises(TypeError, match="node_type is"):
+            make(30, 4, bad_type)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="node_kwargs is"):
+        make(30, 4, "dwn", node_kwargs=[1])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="layer_config is"):
+        make(30, 4, "dwn", layer_config={"flip_probability": 0.5})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="input_size"):
         make(0, 4, "dwn")
     for bad in (0, 2.0):
@@ -184,3 +207,37 @@ def test_bad_learnable_settings_are_named() -> None:
         LearnableLayer(10, 4, "dwn", num_candidates=0)
     with pytest.raises(ValueError, match="routing_tau"):
         LearnableLayer(10, 4, "dwn", routing_tau=0.0)
+
+
+@given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 8), st.data())
+def test_groups_are_neighbours_read_in_turns(inputs: int, rows: int, width: int, data: st.DataObject) -> None:
+    groups = data.draw(st.integers(1, inputs))
+    wiring = wire_groups(inputs, rows, width, groups)
+    members = [list(range(inputs * group // groups, inputs * (group + 1) // groups)) for group in range(groups)]
+    assert [index for inside in members for index in inside] == list(range(inputs))
+    for group, inside in enumerate(members):
+        reads = wiring[group::groups].flatten().tolist()
+        assert reads == [inside[place % len(inside)] for place in range(len(reads))]
+
+
+def test_a_group_per_feature() -> None:
+    layer = FeatureWiseGroupingLayer(6, 4, "dwn", n=3, num_groups=2)
+    assert layer.num_groups == 2
+    assert layer.mapping().tolist() == [[0, 1, 2], [3, 4, 5], [0, 1, 2], [3, 4, 5]]
+    assert FeatureWiseGroupingLayer(20, 4, "dwn", n=3).num_groups == 6
+    assert FeatureWiseGroupingLayer(2, 4, "dwn", n=3).num_groups == 1
+    default = FeatureWiseGroupingLayer()
+    assert (default.input_size, default.output_size, default.n, default.num_groups) == (512, 256, 6, 85)
+    for bad in (0, 7, 2.0):
+        with pytest.raises(ValueError, match=f"num_groups is {bad}"):
+            FeatureWiseGroupingLayer(6, 4, "dwn", num_groups=bad)  # type: ignore[arg-type]
+
+
+def test_the_training_settings_of_a_layer_can_be_replaced() -> None:
+    layer = BaseLUTLayer(20, 5, "dwn", n=4, layer_config=LayerConfig(flip_probability=1.0))
+    x = torch.randint(0, 2, (50, 20)).float()
+    flipped = layer(x)
+    layer.layer_config = None
+    assert torch.equal(layer(x), layer.bank.forward_pins(x.t()[layer.mapping()]).flatten(0, 1).t())
+    assert not torch.equal(layer(x), flipped)
+    assert layer.layer_config == LayerConfig()

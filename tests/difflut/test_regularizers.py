@@ -225,7 +225,9 @@ def double(node: LutNode, factor: float = 2.0) -> Tensor:
         ({"L2": l2_regularizer}, 1.0, {}),
         ({"l2": [l2_regularizer]}, 1.0, {}),
         ({"l2": ["L2", 2]}, 2, {}),
-        ({"l2": [l2_regularizer, 0.5, {"num_samples": 7}]}, 0.5, {"num_samples": 7}),
+        ({"l2": (l2_regularizer, 0.5, {"num_samples": 7})}, 0.5, {"num_samples": 7}),
+        ({"l2": {"fn": l2_regularizer, "weight": 0.5, "kwargs": {"num_samples": 7}}}, 0.5, {"num_samples": 7}),
+        ({"mine": {"fn": "l2", "num_samples": 7}}, 1.0, {"num_samples": 7}),
     ],
 )
 def test_settings(settings: Any, weight: float, arguments: dict[str, Any]) -> None:
@@ -247,6 +249,8 @@ def test_settings(settings: Any, weight: float, arguments: dict[str, Any]) -> No
         ({"l2": []}, "l2 has the weight"),
         ({"l2": [3, 1.0]}, "l2 has 3 where a function"),
         ({"l2": ["l2", 1.0, 3]}, "l2 has the arguments 3"),
+        ({"l2": {"kwargs": 3, "num_samples": 7}}, "l2 has the arguments 3"),
+        ({"l2": {"fn": 3}}, "l2 has 3 where a function"),
     ],
 )
 def test_bad_settings_are_named(make_model: ModelMaker, settings: Any, message: str) -> None:
@@ -257,7 +261,7 @@ def test_bad_settings_are_named(make_model: ModelMaker, settings: Any, message: 
 
 
 def make_layer(layer_name: str, node_name: str, regularizers: Any) -> BaseLUTLayer:
-    return REGISTRY.get_layer(layer_name)(10, 6, node_name, n=N, regularizers=regularizers)
+    return REGISTRY.get_layer(layer_name)(10, 6, node_name, n=N, node_kwargs={"regularizers": regularizers})
 
 
 @pytest.mark.parametrize("layer_name", LAYERS)
@@ -283,11 +287,39 @@ def test_a_configured_regulariser_trains(layer_name: str, node_name: str) -> Non
     assert all(parameter.grad is not None for parameter in layer.bank.parameters())
 
 
+@pytest.mark.parametrize("node_name", NODES)
+def test_without_a_forward_pass_a_configured_regulariser_trains_on_random_bits(node_name: str) -> None:
+    node = REGISTRY.get_node(node_name)(input_dim=N, regularizers={"l2": l2_regularizer})
+    torch.autograd.backward(node.regularization())
+    assert all(parameter.grad is not None for parameter in node.parameters())
+
+
+def test_the_sum_of_a_node_is_that_of_its_own_inputs() -> None:
+    node = REGISTRY.get_node("probabilistic")(input_dim=N, regularizers={"l2": 0.5, "entropy": 2.0})
+    assert node.regularization().item() == pytest.approx(
+        (0.5 * l2_regularizer(node) + 2 * entropy_regularizer(node)).item()
+    )
+    x = draw_inputs(8, N)
+    node(x)
+    expected = 0.5 * l2_regularizer(node, inputs=x) + 2 * entropy_regularizer(node)
+    for _ in range(2):  # asking does not change what is remembered
+        assert node.regularization().item() == pytest.approx(expected.item())
+    node.set_regularizers(None)
+    assert node.regularization() == 0
+
+
+def test_views_of_a_layer_see_what_their_own_pins_read() -> None:
+    layer = make_layer("random", "probabilistic", ["l2"])
+    layer(draw_inputs(8, 10))
+    terms = [node.regularization() for node in layer.nodes]
+    assert torch.stack(terms).mean().item() == pytest.approx(layer.regularization().item())
+
+
 def test_a_layer_without_regularisers_adds_nothing_and_keeps_nothing() -> None:
     layer = make_layer("random", "dwn", None)
     layer(draw_inputs(16, 10))
     assert layer.regularization().item() == 0
-    assert layer._last_pins is None
+    assert layer.bank.seen_pins is None
 
 
 def test_models_sum_over_layers_and_keep_the_settings(make_model: ModelMaker, tmp_path: Path) -> None:
@@ -305,6 +337,6 @@ def test_models_sum_over_layers_and_keep_the_settings(make_model: ModelMaker, tm
 
 
 def test_a_model_configuration_holds_no_functions(make_model: ModelMaker) -> None:
-    for entry in (double, [double, 0.5]):
+    for entry in (double, [double, 0.5], {"fn": double}):
         with pytest.raises(ConfigError, match="holds a function"):
             make_model(runtime={"regularizers": {"mine": entry}})

@@ -1,4 +1,4 @@
-"""Which regularisers a layer has, and with which weights."""
+"""Which regularisers a bank of nodes has, and with which weights."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from difflut.nodes.base_node import LutNode
 from difflut.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from difflut.nodes.base_node import LutNode
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,19 @@ class WeightedRegularizer:
 
 
 def read_regularizers(settings: object) -> dict[str, WeightedRegularizer]:
-    """Read the settings of a layer's regularisers.
+    """Read the settings of a bank's regularisers.
 
     Parameters
     ----------
-    settings : None, a list of registered names, or a table ``{name: value}`` whose values are the weight, a table
-        ``{"weight": weight, argument: ...}``, a function of a node, or a list ``[function or name, weight, arguments]``
-        whose end may be left out. With a number or a table, the name is a registered one.
+    settings : None, a list of registered names, or a table ``{name: value}`` with values of these forms:
+
+        - the weight, a number;
+        - a function of a node, with weight 1;
+        - a list ``[function or name, weight, arguments]`` whose end may be left out;
+        - a table ``{"fn": function or name, "weight": weight, "kwargs": arguments}`` any part of which may be left
+          out, and which may have arguments beside ``kwargs``: ``{"weight": weight, argument: ...}``.
+
+        Where there is no function, `name` is a registered one.
 
     Raises
     ------
@@ -63,8 +71,11 @@ def _read_entry(name: str, value: Any) -> WeightedRegularizer:
     if callable(value):
         return WeightedRegularizer(value)
     if isinstance(value, dict):
-        arguments = {key: entry for key, entry in value.items() if key != "weight"}
-        return _assemble(name, name, value.get("weight", 1.0), arguments)
+        beside = {key: entry for key, entry in value.items() if key not in {"fn", "weight", "kwargs"}}
+        arguments = value.get("kwargs", {})
+        if beside and isinstance(arguments, dict):
+            arguments = {**arguments, **beside}
+        return _assemble(name, value.get("fn", name), value.get("weight", 1.0), arguments)
     if isinstance(value, list | tuple) and 1 <= len(value) <= 3:
         defaults: list[Any] = [name, 1.0, {}]
         function, weight, arguments = list(value) + defaults[len(value) :]

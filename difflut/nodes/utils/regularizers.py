@@ -8,27 +8,36 @@ names, in any case::
     def my_regularizer(node: LutNode) -> Tensor: ...
 
 One that depends on what the nodes are asked takes it as ``inputs``, (batch, num_nodes, input_dim), or
-(batch, input_dim) for a bank of one; a layer then passes what its pins read in the last training step.
+(batch, input_dim) for a bank of one; `LutNode.regularization` passes what the pins read in the last training step.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from difflut.nodes.base_node import LutNode
 from difflut.registry import register_regularizer
 from difflut.rules.walsh import walsh_transform
 from difflut.utils.gradient_penalty import input_gradient, penalize_norms
 
+if TYPE_CHECKING:
+    from difflut.nodes.base_node import LutNode
+
 SAMPLING_MODES = ("auto", "input_based", "random")
+DEFAULT_NUM_SAMPLES = 100
 _SAMPLE_SEED = 42
 
 
 @register_regularizer("l")
 @register_regularizer("functional")
 def l_regularizer(
-    node: LutNode, p: float = 2, num_samples: int = 100, inputs: Tensor | None = None, mode: str = "auto"
+    node: LutNode,
+    p: float = 2,
+    num_samples: int = DEFAULT_NUM_SAMPLES,
+    inputs: Tensor | None = None,
+    mode: str = "auto",
 ) -> Tensor:
     """How much the answer changes when one input is inverted, to the power p.
 
@@ -67,14 +76,14 @@ def l_regularizer(
 
 @register_regularizer("l1")
 @register_regularizer("l1_functional")
-def l1_regularizer(node: LutNode, num_samples: int = 100, inputs: Tensor | None = None) -> Tensor:
+def l1_regularizer(node: LutNode, num_samples: int = DEFAULT_NUM_SAMPLES, inputs: Tensor | None = None) -> Tensor:
     """`l_regularizer` with p = 1."""
     return l_regularizer(node, 1, num_samples, inputs)
 
 
 @register_regularizer("l2")
 @register_regularizer("l2_functional")
-def l2_regularizer(node: LutNode, num_samples: int = 100, inputs: Tensor | None = None) -> Tensor:
+def l2_regularizer(node: LutNode, num_samples: int = DEFAULT_NUM_SAMPLES, inputs: Tensor | None = None) -> Tensor:
     """`l_regularizer` with p = 2."""
     return l_regularizer(node, 2, num_samples, inputs)
 
@@ -113,7 +122,7 @@ def clarity_regularizer(node: LutNode) -> Tensor:
 def gradient_penalty_regularizer(
     node: LutNode,
     target_norm: float = 1.0,
-    num_samples: int = 100,
+    num_samples: int = DEFAULT_NUM_SAMPLES,
     inputs: Tensor | None = None,
     per_sample: bool = False,
 ) -> Tensor:
@@ -131,14 +140,14 @@ def gradient_penalty_regularizer(
     ValueError : the bank is in eval mode, or the inputs do not fit it.
     """
     samples = draw_inputs(node, num_samples) if inputs is None else shape_inputs(node, inputs)
-    gradient = input_gradient(lambda x: node(x).sum(), samples)
+    gradient = input_gradient(lambda x: ask(node, x).sum(), samples)
     penalty = penalize_norms(gradient, (2,) if per_sample else (0, 2), target_norm)
     return penalty.detach() if inputs is None else penalty
 
 
 @register_regularizer("output_magnitude")
 def output_magnitude_regularizer(
-    node: LutNode, target: float = 1.0, num_samples: int = 100, inputs: Tensor | None = None
+    node: LutNode, target: float = 1.0, num_samples: int = DEFAULT_NUM_SAMPLES, inputs: Tensor | None = None
 ) -> Tensor:
     """`output_magnitude_penalty` of each node's answers, by root mean square, averaged over the bank's nodes.
 
@@ -150,7 +159,7 @@ def output_magnitude_regularizer(
     if inputs is None:
         with torch.no_grad():
             return output_magnitude_regularizer(node, target, inputs=draw_inputs(node, num_samples))
-    answers = node(shape_inputs(node, inputs))  # (batch, nodes, outputs)
+    answers = ask(node, shape_inputs(node, inputs))  # (batch, nodes, outputs)
     answers_per_node = answers.shape[0] * answers.shape[2]
     return penalize_norms(answers / answers_per_node**0.5, (0, 2), target)
 
@@ -160,7 +169,8 @@ def _l_regularizer_input_based(node: LutNode, inputs: Tensor, p: float) -> Tenso
     samples = shape_inputs(node, inputs)
     k = node.input_dim
     rows = torch.cat([samples.unsqueeze(2), _generate_hamming_neighbors(samples)], dim=2)  # (batch, nodes, k + 1, k)
-    answers = node(rows.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, k + 1))  # (batch, k + 1, nodes, outputs)
+    answers = ask(node, rows.transpose(1, 2).flatten(0, 1))
+    answers = answers.reshape(-1, k + 1, *answers.shape[1:])  # (batch, k + 1, nodes, outputs)
     changes: Tensor = (answers[:, 1:] - answers[:, :1]).abs() ** p
     return changes.sum(3).mean()  # over samples, nodes, and the k inputs: the factor 1/k
 
@@ -176,6 +186,11 @@ def _generate_hamming_neighbors(z: Tensor) -> Tensor:
     flipped = torch.eye(z.shape[-1], dtype=torch.bool, device=z.device)
     rows = z.unsqueeze(-2)
     return torch.where(flipped, 1 - rows, rows)
+
+
+def ask(node: LutNode, inputs: Tensor) -> Tensor:
+    """Return what the bank answers in its mode; unlike a call, it is not remembered as what the pins read."""
+    return node.forward_train(inputs) if node.training else node.forward_eval(inputs)
 
 
 def shape_inputs(node: LutNode, inputs: Tensor) -> Tensor:
@@ -194,7 +209,7 @@ def shape_inputs(node: LutNode, inputs: Tensor) -> Tensor:
     return shaped
 
 
-def draw_inputs(node: LutNode, num_samples: int) -> Tensor:
+def draw_inputs(node: LutNode, num_samples: int = DEFAULT_NUM_SAMPLES) -> Tensor:
     """Return random bits (num_samples, num_nodes, input_dim), the same in every call: the value can be compared."""
     if type(num_samples) is not int or num_samples < 1:
         raise ValueError(f"num_samples is {num_samples!r}; it must be a positive integer.")
