@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from difflut.data import Dataset, load_dataset
-    from difflut.errors import CheckpointError, ConfigError, DataError, DifflutError
+    from difflut.errors import CheckpointError, ConfigError, DataError, DifflutError, PluginError
     from difflut.input_format import InputFormat
     from difflut.models import (
         BaseLUTModel,
@@ -49,6 +49,7 @@ _HOME_OF = {
     "GroupSum": "difflut.utils.modules",
     "InputFormat": "difflut.input_format",
     "ModelConfig": "difflut.models",
+    "PluginError": "difflut.errors",
     "REGISTRY": "difflut.registry",
     "SimpleFeedForward": "difflut.models",
     "TrainingResult": "difflut.training",
@@ -79,6 +80,7 @@ __all__ = [
     "GroupSum",
     "InputFormat",
     "ModelConfig",
+    "PluginError",
     "SimpleFeedForward",
     "TrainingResult",
     "build_model",

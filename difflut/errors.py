@@ -19,3 +19,7 @@ class ConfigError(DifflutError, ValueError):
 
 class DataError(DifflutError, ValueError):
     """A data set cannot be read, or holds values that cannot be used."""
+
+
+class PluginError(DifflutError):
+    """Building blocks that an installed distribution offers cannot be loaded."""

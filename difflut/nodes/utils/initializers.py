@@ -108,7 +108,6 @@ def kaiming_normal(
 
 
 @register_initializer("probabilistic_init")
-@register_initializer("probabilistic")
 @register_initializer("variance_stabilized")
 def variance_stabilized(param: Tensor, v_target: float = 1.0, *, node: LutNode) -> None:
     """Normal with variance 4 * v_target / (input_dim + output_dim) of the node."""
