@@ -48,7 +48,7 @@ class LoadedModel:
 
         A stage that only puts bits in another order has an answer as well, since the next one's wiring counts on it.
         """
-        with torch.no_grad():
+        with torch.no_grad(), self.model.as_hardware():
             bits = self.model.encode(self.model.input_format.to_reals(torch.from_numpy(inputs)))
             answers = [LayerAnswers("encoder", bank_nets["encoder"][0], _as_bools(bits), None, None)]
             for name, stage in self.model.stages():

@@ -1,4 +1,4 @@
-"""Bit flips and gradient stabilisation, as `LayerConfig` describes them."""
+"""Bit flips, erased bits and gradient stabilisation, as `LayerConfig` describes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AXES = {"layerwise": (0, 1, 2), "nodewise": (1, 2), "batchwise": (0, 1)}
 
 
 class BitFlips(nn.Module):
-    """Inverts bits at random, by a noise that goes on where it was when a checkpoint is loaded.
+    """Inverts and erases bits at random, by a noise that goes on where it was when a checkpoint is loaded.
 
     Buffer ``noise_counter`` counts the draws from a drawn start; a mask is a function of it, as in `NeuralLUTNode`.
     """
@@ -25,12 +25,30 @@ class BitFlips(nn.Module):
         super().__init__()
         self.register_buffer("noise_counter", torch.randint(2**62, (), generator=generator))
 
-    def forward(self, bits: Tensor, probability: float) -> Tensor:
+    def forward(self, bits: Tensor, config: LayerConfig) -> Tensor:
+        """Return `bits` (any shape) as training sees them under `config`."""
+        if config.dropout > 0:
+            bits = self._erase(bits, config.dropout)
+        if config.flip_probability > 0:
+            bits = self._flip(bits, config.flip_probability)
+        return bits
+
+    def _flip(self, bits: Tensor, probability: float) -> Tensor:
         """Return x or, with the given probability, 1 - x for every x; the gradient is that of x in both cases."""
-        generator = torch.Generator(bits.device).manual_seed(int(self.noise_counter))
-        self.noise_counter += 1
-        flipped = torch.rand(bits.shape, generator=generator, device=bits.device) < probability
+        flipped = self._draw(bits) < probability
         return bits + (flipped * (1 - 2 * bits)).detach()
+
+    def _erase(self, bits: Tensor, probability: float) -> Tensor:
+        """Return x or, with the given probability, a fair coin without gradient for every x."""
+        draws = self._draw(bits)
+        coins = (draws < probability / 2).to(bits.dtype)
+        return torch.where(draws < probability, coins, bits)
+
+    def _draw(self, like: Tensor) -> Tensor:
+        """Return uniform numbers in [0, 1) of the shape of `like`, and count the draw."""
+        generator = torch.Generator(like.device).manual_seed(int(self.noise_counter))
+        self.noise_counter += 1
+        return torch.rand(like.shape, generator=generator, device=like.device)
 
 
 def stabilise_gradient(outputs: Tensor, config: LayerConfig) -> Tensor:

@@ -140,8 +140,8 @@ class BaseLUTLayer(LutStage):
 
     def _answer(self, pins: Tensor) -> Tensor:
         """Apply the nodes and, in training, the augmentation: (output_size, n, batch) -> (output_size, ., batch)."""
-        if self.training and self.layer_config.flip_probability > 0:
-            pins = self.bit_flips(pins, self.layer_config.flip_probability)
+        if self.training:
+            pins = self.bit_flips(pins, self.layer_config)
         outputs = self.bank.forward_pins(pins)
         if self.training and self.layer_config.grad_stabilization != "none":
             outputs = stabilise_gradient(outputs, self.layer_config)

@@ -164,8 +164,8 @@ class ConvolutionalLayer(ImageStage):
 
     def _answer(self, x: Tensor) -> Tensor:
         images = x.permute(1, 2, 3, 0)
-        if self.training and self.layer_config.flip_probability > 0:
-            images = self.bit_flips(images, self.layer_config.flip_probability)
+        if self.training:
+            images = self.bit_flips(images, self.layer_config)
         windows = self.read_windows(images)
         features = windows.flatten(1).t()  # positions join the batch: one answer per position and sample
         for level in self.levels:

@@ -12,6 +12,7 @@ DEFAULT_GRAD_STABILIZATION = "none"
 DEFAULT_GRAD_TARGET_STD = 1.0
 DEFAULT_GRAD_SUBTRACT_MEAN = False
 DEFAULT_GRAD_EPSILON = 1e-8
+DEFAULT_DROPOUT = 0.0
 STABILIZATIONS = ("none", "layerwise", "nodewise", "batchwise")
 _ALIASES = {"batch": "batchwise"}
 
@@ -33,6 +34,8 @@ class LayerConfig:
         the mean if that is subtracted), above 0.
     grad_subtract_mean : subtract the part's mean first.
     grad_epsilon : a part whose standard deviation is not above this is left as it is, mean included; above 0.
+    dropout : each bit that a pin reads is erased with this probability, independently in every step: a fair coin takes
+        its place, and no gradient reaches it.
 
     Raises
     ------
@@ -45,6 +48,7 @@ class LayerConfig:
     grad_target_std: float = DEFAULT_GRAD_TARGET_STD
     grad_subtract_mean: bool = DEFAULT_GRAD_SUBTRACT_MEAN
     grad_epsilon: float = DEFAULT_GRAD_EPSILON
+    dropout: float = DEFAULT_DROPOUT
 
     def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, _check(name, value))
@@ -57,7 +61,7 @@ class LayerConfig:
 def _check(name: str, value: object) -> object:
     """Return the value of a setting in its canonical form."""
     match name:
-        case "flip_probability":
+        case "flip_probability" | "dropout":
             if not isinstance(value, int | float) or type(value) is bool or not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value!r}; it must be a number from 0 to 1.")
         case "grad_stabilization":

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from difflut.layers.layer_config import LayerConfig
 from difflut.nodes.base_node import LutNode
 
+_OF_EVERY_BANK = ("eval_mode", "sampling_generator")
+
 
 class TableBank(Protocol):
     """A bank of look-up tables as the hardware sees it; every `LutNode` is one."""
@@ -94,12 +96,16 @@ class LutStage(nn.Module, ABC):
         """Return the sum of `LutNode.regularization` of the banks, a 0-d tensor to add to the training loss."""
         return sum((bank.regularization() for bank in self.banks().values()), start=torch.zeros(()))
 
-    def set_runtime(self, key: str, value: Any) -> None:
-        """Change a runtime setting wherever the stage or its banks have it; others are left alone."""
+    def set_runtime(self, key: str, value: Any) -> bool:
+        """Change a runtime setting wherever the stage or its banks have it; return whether any has."""
         if key == "regularizers":
             self.set_regularizers(value)
+            return True
         if hasattr(self.layer_config, key):
             setattr(self.layer_config, key, value)
-        for module in self.modules():
-            if isinstance(module, LutStage | LutNode) and key in module.runtime_keys:
-                setattr(module, key, value)
+            return True
+        owners = [one for one in self.modules() if isinstance(one, LutStage | LutNode)]
+        owners = [one for one in owners if key in one.runtime_keys or (key in _OF_EVERY_BANK and hasattr(one, key))]
+        for module in owners:
+            setattr(module, key, value)
+        return bool(owners)

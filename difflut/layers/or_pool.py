@@ -82,8 +82,9 @@ class OrPool2d(ImageStage):
                 return banks
             pins = torch.arange(len(nodes)).view(-1, luts)
 
-    def set_runtime(self, key: str, value: Any) -> None:
+    def set_runtime(self, key: str, value: Any) -> bool:
         """Pooling has no settings."""
+        return False
 
     def check_buffers(self) -> None:
         """Pooling has no buffers."""

@@ -2,10 +2,11 @@
 
 from difflut.models.base_config import BaseModelConfig, read_model_config
 from difflut.models.base_model import BaseLUTModel
-from difflut.models.factory import build_model
+from difflut.models.factory import build_model, load_pretrained
 from difflut.models.feedforward import SimpleFeedForward
 from difflut.models.model_config import ModelConfig
 from difflut.models.model_file import load_model, save_model
+from difflut.models.published import get_pretrained_model_info, list_pretrained_models
 
 __all__ = [
     "BaseLUTModel",
@@ -13,7 +14,10 @@ __all__ = [
     "ModelConfig",
     "SimpleFeedForward",
     "build_model",
+    "get_pretrained_model_info",
+    "list_pretrained_models",
     "load_model",
+    "load_pretrained",
     "read_model_config",
     "save_model",
 ]

@@ -24,6 +24,7 @@ class BaseModelConfig(ABC):
     input_size : features per sample; None until known.
     input_format : ``bits``, ``signed``, ``scale`` of `InputFormat`; None until known.
     class_names : one name per class; None for numbers.
+    pretrained, pretrained_name : whether `build_model` loads published weights, and their name.
     encoder_config : ``name`` of the encoder, and its arguments.
     """
 
@@ -33,6 +34,8 @@ class BaseModelConfig(ABC):
     input_size: int | None
     input_format: dict[str, Any] | None
     class_names: list[str] | None
+    pretrained: bool = False
+    pretrained_name: str | None = None
     encoder_config: dict[str, Any]
 
     @abstractmethod
@@ -47,6 +50,26 @@ class BaseModelConfig(ABC):
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Return an independent copy as plain values, which `from_dict` reads."""
+
+    @abstractmethod
+    def structure(self) -> dict[str, Any]:
+        """Return the fields on which shapes and meaning of weights depend, by name."""
+
+    def find_difference(self, other: BaseModelConfig) -> str | None:
+        """Say in which part of the structure two configs differ; None if the weights of one fit the other.
+
+        An input size that is not known yet fits every other.
+        """
+        mine, theirs = self.structure(), other.structure()
+        for name in sorted(mine.keys() | theirs.keys()):
+            pair = (mine.get(name), theirs.get(name))
+            if pair[0] != pair[1] and not (name == "input_size" and None in pair):
+                return f"{name} is {pair[0]!r} here and {pair[1]!r} there"
+        return None
+
+    def is_compatible_with_weights(self, other: BaseModelConfig) -> bool:
+        """Whether weights trained under the config `other` fit a model of this one."""
+        return self.find_difference(other) is None
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:
@@ -71,6 +94,21 @@ def read_model_config(values: Any) -> BaseModelConfig:
     ------
     ConfigError : the values do not describe a model; the message names the key.
     """
+    return _config_class(values).from_dict(values)
+
+
+def read_config_file(path: str | Path) -> BaseModelConfig:
+    """Read the config of any kind of model from a YAML file, as the ``from_yaml`` of its class does.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such file.
+    ConfigError : the file is not YAML or does not describe a model; the message names the key.
+    """
+    return _config_class(read_yaml(path)).from_yaml(path)
+
+
+def _config_class(values: Any) -> type[BaseModelConfig]:
     if not isinstance(values, dict):
         raise ConfigError(f"The model configuration must be a table of fields, not {type(values).__name__}.")
     if "model_type" not in values:
@@ -78,4 +116,4 @@ def read_model_config(values: Any) -> BaseModelConfig:
     name = values["model_type"]
     if type(name) is not str or name not in REGISTRY.list_models():
         raise ConfigError(f"model_type is {name!r}; available: {', '.join(REGISTRY.list_models())}.")
-    return REGISTRY.get_model(name).config_class.from_dict(values)
+    return REGISTRY.get_model(name).config_class

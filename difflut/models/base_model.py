@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from difflut.encoders.base_encoder import BaseEncoder
-from difflut.errors import ConfigError, DataError
+from difflut.errors import CheckpointError, ConfigError, DataError
 from difflut.input_format import InputFormat
 from difflut.layers.lut_stage import LutStage
 from difflut.models.base_config import BaseModelConfig
 from difflut.models.model_config import ModelConfig
+from difflut.models.model_file import load_model, save_model
+from difflut.models.runtime import START_VALUES
 from difflut.registry import REGISTRY
 from difflut.utils.modules import GroupSum
 from difflut.utils.shapes import flatten_samples
@@ -39,6 +43,8 @@ class BaseLUTModel(nn.Module, ABC):
     appears there, so that config and ``state_dict`` together are the whole model. The layers exist from the start if
     ``config.input_size`` is known, else from `fit_encoder` on.
 
+    In eval mode `forward` obeys the runtime setting ``eval_mode``; `class_counts` and `predict` are the hardware's.
+
     Raises
     ------
     ConfigError : the configuration is not valid, or its node, layer or encoder arguments are not.
@@ -55,6 +61,7 @@ class BaseLUTModel(nn.Module, ABC):
         super().__init__()
         config.validate()
         self.config = copy.deepcopy(config)
+        self._structure = copy.deepcopy(self.config.structure())
         arguments = {key: value for key, value in self.config.encoder_config.items() if key != "name"}
         with blaming("encoder_config"):
             self.encoder = REGISTRY.get_encoder(self.config.encoder_config["name"])(**arguments)
@@ -110,7 +117,7 @@ class BaseLUTModel(nn.Module, ABC):
     @property
     def class_names(self) -> list[str]:
         """One name per class; numbers if the configuration has none."""
-        return self.config.class_names or [str(index) for index in range(self.config.num_classes)]
+        return self.config.class_names or [str(index) for index in range(self.output_layer.k)]
 
     def fit_encoder(self, data: Tensor) -> None:
         """Set the encoder's thresholds from training data (samples, ...), and what the config leaves open.
@@ -132,10 +139,7 @@ class BaseLUTModel(nn.Module, ABC):
             self.config.input_format = asdict(InputFormat.infer(data))
         self.encoder.fit(self.input_format.quantize(data))
         if self.config.input_size is None:
-            self.config.input_size = data.shape[1]
-            self.config.validate()
-            self._add_layers(data.shape[1])
-            self.on_runtime_update()
+            self._set_input_size(data.shape[1])
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the bits of samples (batch, ...) as float32 (batch, input_size * num_bits).
@@ -161,7 +165,7 @@ class BaseLUTModel(nn.Module, ABC):
         """
         if torch.isnan(x).any():
             raise DataError("The input holds a NaN, which no fixed-point number stands for; clean the data first.")
-        with torch.no_grad(), _evaluating(self):
+        with torch.no_grad(), self.as_hardware():
             parts = [self.output_layer.sum_groups(self._answer(rows)) for rows in torch.split(x, _PREDICTION_ROWS)]
         return torch.cat(parts).to(torch.int64)
 
@@ -177,26 +181,138 @@ class BaseLUTModel(nn.Module, ABC):
         return sum((layer.regularization() for layer in self.lut_layers()), start=torch.zeros(()))
 
     def on_runtime_update(self) -> None:
-        """Hand ``config.runtime`` on to the modules that use it."""
+        """Hand ``config.runtime`` on to the modules that use it; warn of a setting that nothing uses."""
         for key, value in self.config.runtime.items():
-            if key == "output_tau":
-                self.output_layer.tau = value
-            for layer in self.lut_layers():
-                layer.set_runtime(key, value)
+            if not self._set_runtime(key, value) and self.layers:
+                warnings.warn(
+                    f"The setting runtime.{key} has no effect on this model: none of its layers or nodes has it.",
+                    UserWarning,
+                    stacklevel=3,
+                )
 
     def apply_runtime_overrides(self, overrides: dict[str, Any]) -> None:
-        """Change runtime settings; an unknown one is a ConfigError and changes nothing."""
+        """Change runtime settings; one that is unknown or structural is a ConfigError and changes nothing.
+
+        ``init_fn`` and ``init_kwargs`` act on layers that are built afterwards, not on those that exist.
+        """
+        for key in overrides:
+            if key in self._structure:
+                raise ConfigError(f"{key} is part of the structure and cannot be changed; build another model.")
         changed = copy.deepcopy(self.config)
-        changed.runtime = {**changed.runtime, **overrides}
+        changed.runtime = {**changed.runtime, **copy.deepcopy(overrides)}
         changed.validate()
-        self.config = changed
+        self.config.runtime = changed.runtime
         self.on_runtime_update()
+
+    def get_config(self) -> Any:
+        """Return the model's own configuration, not a copy; `save_config` writes what is set in it.
+
+        Changing its structure does not change the model; `build_model` makes a model of a changed config.
+        """
+        return self.config
+
+    def describe(self) -> Any:
+        """Return a copy of the configuration whose structure is the one that the model was built with.
+
+        A structure that was changed in `get_config` since then is left out, with a UserWarning.
+        """
+        config = copy.deepcopy(self.config)
+        for name, built in self._structure.items():
+            if config.structure()[name] != built:
+                warnings.warn(
+                    f"{name} was changed in the config after the model was built with {built!r}, which still holds.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+                setattr(config, name, copy.deepcopy(built))
+        return config
+
+    def save_config(self, path: str | Path) -> None:
+        """Write the configuration as a YAML file: the structure as built, everything else as it is now.
+
+        Raises
+        ------
+        OSError : the file cannot be written.
+        """
+        self.describe().to_yaml(path)
+
+    def save_weights(self, path: str | Path) -> None:
+        """Write the weights as a whole model file, the one that `save_model` writes and `difflut-compile` reads.
+
+        Weights need the thresholds and the number format of the input to mean anything, so they are not saved apart.
+
+        Raises
+        ------
+        RuntimeError : the model's encoder is not fitted.
+        OSError : the file cannot be written.
+        """
+        save_model(self, path)
+
+    def load_weights(self, path: str | Path, map_location: str | torch.device = "cpu") -> None:
+        """Take weights, thresholds and input format from a file that `save_weights` wrote.
+
+        The model may be new: if it has no layers yet, it gets them. It stays on its device.
+
+        Parameters
+        ----------
+        path : the file; nothing in it is executed, and it is checked as `load_model` does.
+        map_location : device through which the weights go.
+
+        Raises
+        ------
+        CheckpointError : the file cannot be used, or holds weights of another structure.
+        """
+        source = load_model(path).to(map_location)
+        difference = self.config.find_difference(source.config)
+        if difference is not None:
+            raise CheckpointError(f"{path}: the weights are those of another model: {difference}.")
+        self.config.input_format = source.config.input_format
+        if self.config.input_size is None:
+            self._set_input_size(source.config.input_size)
+        self.load_state_dict(source.state_dict())
+
+    @contextmanager
+    def as_hardware(self) -> Iterator[None]:
+        """Compute what the hardware does, whatever the mode and ``eval_mode``: eval mode that reads truth tables."""
+        banks = [bank for layer in self.lut_layers() for bank in layer.banks().values()]
+        eval_modes, was_training = [bank.eval_mode for bank in banks], self.training
+        self.eval()
+        for bank in banks:
+            bank.eval_mode = "deterministic"
+        try:
+            yield
+        finally:
+            self.train(was_training)
+            for bank, eval_mode in zip(banks, eval_modes, strict=True):
+                bank.eval_mode = eval_mode
 
     def count_parameters(self) -> dict[str, int]:
         """Return the number of parameters: total, trainable, non_trainable."""
         total = sum(parameter.numel() for parameter in self.parameters())
         trainable = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
         return {"total": total, "trainable": trainable, "non_trainable": total - trainable}
+
+    def extra_repr(self) -> str:
+        return f"{self.config.model_type}: {self.config.input_size} features, {self.output_layer.k} classes"
+
+    def _set_runtime(self, key: str, value: Any) -> bool:
+        """Hand on one setting and return whether anything uses it."""
+        if key in START_VALUES:
+            return True
+        if key == "output_tau":
+            self.output_layer.tau = value
+            return True
+        if key == "sampling_seed":  # one generator for all banks, so that no two draw the same numbers
+            key, value = "sampling_generator", None if value is None else torch.Generator().manual_seed(value)
+        used = [layer.set_runtime(key, value) for layer in self.lut_layers()]
+        return any(used)
+
+    def _set_input_size(self, input_size: int) -> None:
+        self.config.input_size = input_size
+        self.config.validate()
+        self._structure = copy.deepcopy(self.config.structure())
+        self._add_layers(input_size)
+        self.on_runtime_update()
 
     def _add_layers(self, input_size: int) -> None:
         self.layers.extend(self.build_layers(input_size))
@@ -208,17 +324,6 @@ class BaseLUTModel(nn.Module, ABC):
         for _, stage in self.stages():
             features = stage(features)
         return features
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch a module to eval mode and back."""
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)
 
 
 @contextmanager

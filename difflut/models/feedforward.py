@@ -7,6 +7,7 @@ from typing import cast
 from difflut.layers.base_layer import BaseLUTLayer
 from difflut.models.base_model import BaseLUTModel, blaming
 from difflut.models.model_config import ModelConfig
+from difflut.models.runtime import START_VALUES
 from difflut.registry import REGISTRY, register_model
 
 
@@ -20,6 +21,7 @@ class SimpleFeedForward(BaseLUTModel):
     def build_layers(self, input_size: int) -> list[BaseLUTLayer]:
         config = self.config
         layer_class = REGISTRY.get_layer(config.layer_type)
+        start_values = {name: config.runtime[name] for name in START_VALUES if name in config.runtime}
         width = input_size * self.encoder.num_bits
         layers: list[BaseLUTLayer] = []
         for index, nodes in enumerate(config.layer_widths):
@@ -29,7 +31,7 @@ class SimpleFeedForward(BaseLUTModel):
                     nodes,
                     config.node_type,
                     n=config.node_input_dim,
-                    node_kwargs=config.node_kwargs,
+                    node_kwargs={**config.node_kwargs, **start_values},
                     seed=config.seed + index,
                     **config.layer_kwargs,
                 )

@@ -12,7 +12,7 @@ hold or the limits of its kind of configuration do not allow, and whatever is wr
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,10 +20,12 @@ from torch import Tensor
 from difflut.errors import CheckpointError, ConfigError
 from difflut.layers.lut_stage import LutStage
 from difflut.models.base_config import BaseModelConfig, read_model_config
-from difflut.models.base_model import BaseLUTModel
 from difflut.nodes.base_node import LutNode
 from difflut.registry import REGISTRY
 from difflut.utils.archive import check_header, read_archive, write_archive
+
+if TYPE_CHECKING:
+    from difflut.models.base_model import BaseLUTModel
 
 FORMAT = "difflut-model"
 VERSION = 1
@@ -44,7 +46,7 @@ def save_model(model: BaseLUTModel, path: str | Path) -> None:
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "config": model.config.to_dict(),
+        "config": model.describe().to_dict(),
         # Clones: a view would drag the whole storage behind it into the file.
         "state": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
     }

@@ -19,6 +19,7 @@ from difflut.rules.addressing import compute_addresses, read_table
 MAX_INPUT_DIM = 16
 MAX_TABLE_ENTRIES = 2**28
 DEFAULT_SEED = 42
+EVAL_MODES = ("expectation", "deterministic", "threshold", "sampling")
 
 
 class LutNode(nn.Module, ABC):
@@ -27,6 +28,12 @@ class LutNode(nn.Module, ABC):
     A family is its parameters, its training rule (`train_pins`) and its table (`truth_table`). In train mode the rule
     answers; in eval mode the truth table does, read at inputs thresholded at >= 0.5, which is what the hardware
     computes, bit for bit.
+
+    Attribute ``eval_mode`` can change that. ``expectation`` (the default), ``deterministic`` and ``threshold`` are
+    the table: on bits, whether the expected answer, the likelier one or a threshold decides makes no difference.
+    ``sampling`` draws each answer as a 1 with the probability that `soft_table` has at the address, for looking at how
+    decided a network is; hardware is never built from it. Attribute ``sampling_generator`` is the CPU generator of the
+    draws, by default torch's global one.
 
     Parameters
     ----------
@@ -49,6 +56,9 @@ class LutNode(nn.Module, ABC):
 
     runtime_keys: ClassVar[tuple[str, ...]] = ()
     """Attributes that may be changed on a trained bank without changing its parameters."""
+
+    eval_mode: str = "expectation"
+    sampling_generator: torch.Generator | None = None
 
     min_input_dim: ClassVar[int] = 1
     """Fewest inputs per node for which the family is defined."""
@@ -189,7 +199,7 @@ class LutNode(nn.Module, ABC):
     def forward_pins(self, pins: Tensor) -> Tensor:
         """As `forward`, batch last: (num_nodes, input_dim, batch) -> (num_nodes, output_dim, batch)."""
         if not self.training:
-            return self.eval_pins(pins)
+            return self._sample(pins) if self.eval_mode == "sampling" else self.eval_pins(pins)
         if self._regularizers:
             self.seen_pins = pins.detach()
         return self.train_pins(pins)
@@ -216,6 +226,12 @@ class LutNode(nn.Module, ABC):
                 f"expected (batch, {self.num_nodes}, {self.input_dim})."
             )
         return answer_pins(x.permute(1, 2, 0)).permute(2, 0, 1)
+
+    def _sample(self, pins: Tensor) -> Tensor:
+        """Draw answers (num_nodes, output_dim, batch), each 1 with its probability at the thresholded pins."""
+        probabilities = read_table(self.soft_table().detach(), compute_addresses(pins))
+        draws = torch.rand(probabilities.shape, generator=self.sampling_generator).to(probabilities.device)
+        return (draws < probabilities).to(torch.float32)
 
     def _check_sizes(self, **sizes: int) -> None:
         for name, value in sizes.items():

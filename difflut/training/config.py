@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from difflut.data import SOURCES, Dataset, load_dataset
 from difflut.errors import ConfigError
 from difflut.models.base_config import BaseModelConfig, read_model_config
-from difflut.models.model_config import MAX_SEED
+from difflut.models.checks import MAX_SEED
 from difflut.utils.yaml_files import read_yaml
 
 SCHEDULES = ("constant", "cosine")

@@ -91,7 +91,8 @@ class _Run:
         self.x_held_out, self.y_held_out = dataset.x_train[held_out], dataset.y_train[held_out]
         self.steps = math.ceil(len(self.y) / self.settings.batch_size)
         self.model = build_model(config.model_config(dataset))
-        self.model.fit_encoder(self.x)
+        if not self.model.encoder.is_fitted:  # a pretrained model keeps the thresholds that its weights know
+            self.model.fit_encoder(self.x)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
         )

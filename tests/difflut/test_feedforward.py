@@ -195,8 +195,6 @@ def test_build_model_from_yaml_with_overrides(make_config: ConfigMaker, tmp_path
     model = build_model(tmp_path / "m.yaml", overrides={"output_tau": 4.0})
     assert isinstance(model, SimpleFeedForward)
     assert model.output_layer.tau == 4.0
-    with pytest.raises(ConfigError, match="pretrained"):
-        build_model(make_config(pretrained=True))
 
 
 @pytest.mark.parametrize(

@@ -48,20 +48,46 @@ def output_gradient(layer: BaseLUTLayer, x: Tensor, grad: Tensor) -> Tensor:
 @pytest.mark.parametrize("probability", [0.01, 0.3, 1.0])
 def test_the_configured_share_of_bits_is_flipped(probability: float) -> None:
     flips, bits = BitFlips(torch.Generator().manual_seed(1)), draw_bits(1000)
-    first, second = flips(bits, probability), flips(bits, probability)
+    config = LayerConfig(flip_probability=probability)
+    first, second = flips(bits, config), flips(bits, config)
     share = (first != bits).float().mean().item()
     assert share == pytest.approx(probability, abs=4 * (probability * (1 - probability) / bits.numel()) ** 0.5)
     assert set(first.flatten().tolist()) == {0.0, 1.0}
     assert torch.equal(first, second) == (probability == 1.0)
     soft = torch.full((50,), 0.3)
-    assert flips(soft, 1.0).tolist() == pytest.approx([0.7] * 50)
+    assert flips(soft, LayerConfig(flip_probability=1.0)).tolist() == pytest.approx([0.7] * 50)
 
 
 def test_the_gradient_of_a_flipped_bit_is_that_of_the_bit() -> None:
     bits = draw_bits().requires_grad_()
-    BitFlips(torch.Generator())(bits, 0.5).sum().backward()
+    BitFlips(torch.Generator())(bits, LayerConfig(flip_probability=0.5)).sum().backward()
     assert bits.grad is not None
     assert torch.equal(bits.grad, torch.ones_like(bits))
+
+
+@pytest.mark.parametrize("probability", [0.02, 0.4, 1.0])
+def test_erased_bits_are_fair_coins_without_gradient(probability: float) -> None:
+    bits = (0.25 + 0.5 * draw_bits(1000)).requires_grad_()  # neither 0 nor 1, so that a coin can be told from a bit
+    erased = BitFlips(torch.Generator().manual_seed(1))(bits, LayerConfig(dropout=probability))
+    erased.sum().backward()
+    is_coin = erased != bits
+    assert set(erased[is_coin].tolist()) == {0.0, 1.0}
+    count, heads = int(is_coin.sum()), int(erased[is_coin].sum())
+    assert count == pytest.approx(probability * bits.numel(), abs=4 * (probability * bits.numel()) ** 0.5)
+    assert heads == pytest.approx(count / 2, abs=2 * count**0.5)
+    assert bits.grad is not None
+    assert torch.equal(bits.grad, (~is_coin).float())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_erase_bits_in_training_only(name: str) -> None:
+    plain, erasing = make_layer(name), make_layer(name, dropout=1.0)
+    x = draw_bits()
+    assert not torch.equal(erasing(x), erasing(x))
+    assert torch.equal(erasing.eval()(x), plain.eval()(x))
+    leaf = x.clone().requires_grad_()
+    erasing.train()(leaf).sum().backward()
+    assert leaf.grad is None or not leaf.grad.any()
 
 
 @pytest.mark.parametrize("name", LAYERS)

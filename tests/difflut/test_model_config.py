@@ -19,7 +19,7 @@ def test_fields_stand_in_the_documented_order() -> None:
     assert [field.name for field in fields(ModelConfig)] == [
         "model_type", "layer_type", "node_type", "encoder_config", "node_input_dim", "layer_widths", "num_classes",
         "runtime", "pretrained", "pretrained_name", "dataset", "input_size", "seed",
-        "node_kwargs", "layer_kwargs", "input_format", "class_names", "params",
+        "node_kwargs", "layer_kwargs", "input_format", "class_names", "params", "metadata",
     ]  # fmt: skip
 
 
@@ -72,8 +72,17 @@ def test_to_dict_is_independent(make_config: Maker) -> None:
         ({"input_size": 2**20 + 1}, "input_size"),
         ({"seed": -1}, "seed"),
         ({"seed": "x"}, "seed is 'x'"),
-        ({"runtime": {"flips": 1}}, "runtime.flips.*random.*dwn.*known: output_tau"),
-        ({"runtime": {"temperature": 1.0}}, "runtime.temperature.*dwn"),
+        ({"runtime": {"flips": 1}}, "runtime.flips; known: output_tau, .*temperature.*node_kwargs"),
+        ({"runtime": {"temperature": -1.0}}, "runtime.temperature is -1.0"),
+        ({"runtime": {"eval_mode": "median"}}, "runtime.eval_mode is 'median'; available: expectation, determ.*sampli"),
+        ({"runtime": {"sampling_seed": -1}}, "runtime.sampling_seed is -1"),
+        ({"runtime": {"init_fn": "magic"}}, "runtime.init_fn is 'magic'; available: .*xavier_uniform"),
+        ({"runtime": {"init_kwargs": [1]}}, "runtime.init_kwargs must be a table"),
+        ({"runtime": {"dropout": 1.5}}, "runtime.dropout is 1.5; it must be a number from 0 to 1"),
+        ({"params": {"kernel": 3}}, "params.kernel for a feedforward model"),
+        ({"params": 3}, "params must be a table"),
+        ({"params": {"num_classes": 4}}, "num_classes is given twice"),
+        ({"metadata": [1]}, "metadata must be a table"),
         ({"runtime": {"output_tau": 0}}, "runtime.output_tau is 0"),
         ({"runtime": {"output_tau": float("nan")}}, "runtime.output_tau"),
         ({"runtime": {"output_tau": 10**400}}, "runtime.output_tau"),
@@ -97,9 +106,68 @@ def test_missing_and_unknown_fields_are_named(make_config: Maker) -> None:
     values = make_config().to_dict()
     with pytest.raises(ConfigError, match="'colour'"):
         ModelConfig.from_dict({**values, "colour": "red"})
-    del values["node_input_dim"]
-    with pytest.raises(ConfigError, match="'node_input_dim' is missing"):
-        ModelConfig.from_dict(values)
+    for name in ("model_type", "layer_type", "node_type", "encoder_config", "node_input_dim", "num_classes"):
+        with pytest.raises(ConfigError, match=f"'{name}' is missing"):
+            ModelConfig.from_dict({key: value for key, value in values.items() if key != name})
+
+
+def test_the_nested_form_is_the_flat_one(make_config: Maker) -> None:
+    flat = make_config(node_type="probabilistic", runtime={"temperature": 0.5}, input_size=5)
+    fields_of_flat = flat.to_dict()
+    nested = {name: fields_of_flat.pop(name) for name in ("layer_type", "node_type", "layer_widths", "input_size")}
+    assert ModelConfig(**{**fields_of_flat, "params": nested}) == flat
+    everything = {name: value for name, value in flat.to_dict().items() if name not in ("model_type", "params")}
+    assert ModelConfig("feedforward", params=everything) == flat
+    assert everything["layer_widths"] == [14, 12], "the caller's table is not changed"
+
+
+def test_entries_of_a_file_that_are_no_fields_become_metadata(make_config: Maker, tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    make_config(metadata={"note": "x"}).to_yaml(path)
+    path.write_text(path.read_text() + "author: A. Person\nscores: {test: 0.5}\n")
+    with pytest.warns(UserWarning, match=r"model\.yaml: 'author', 'scores' are no model fields"):
+        config = ModelConfig.from_yaml(path)
+    assert config.metadata == {"note": "x", "author": "A. Person", "scores": {"test": 0.5}}
+    config.to_yaml(path)
+    assert ModelConfig.from_yaml(path) == config
+
+
+STRUCTURE = {
+    "model_type": "SimpleFeedForward",
+    "layer_type": "learnable",
+    "node_type": "hybrid",
+    "encoder_config": {"name": "gray", "num_bits": 3},
+    "node_input_dim": 3,
+    "layer_widths": [14, 9],
+    "num_classes": 2,
+    "input_size": 6,
+    "node_kwargs": {"output_dim": 2},
+    "layer_kwargs": {"ensure_full_input_coverage": False},
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURE)
+def test_weights_fit_only_the_structure_they_were_trained_in(make_config: Maker, name: str) -> None:
+    config = make_config(input_size=5)
+    other = make_config(**{"input_size": 5, name: STRUCTURE[name]})
+    assert not config.is_compatible_with_weights(other)
+    assert (config.find_difference(other) or "").startswith(f"{name} is ")
+
+
+def test_weights_fit_whatever_is_not_structure(make_config: Maker) -> None:
+    config = make_config(input_size=5)
+    changes = {"seed": 3, "runtime": {"output_tau": 2.0}, "dataset": "d", "node_kwargs": {"init_fn": "zeros"}}
+    assert config.is_compatible_with_weights(make_config(**changes, input_size=5))
+    assert config.is_compatible_with_weights(make_config()), "its input size is not known yet"
+
+
+def test_layer_depth_and_pretrained_entry(make_config: Maker, tmp_path: Path) -> None:
+    config = make_config()
+    assert config.get_layer_depth() == 2
+    path = config.save_to_pretrained("mine", tmp_path)
+    assert path == tmp_path / "feedforward" / "mine.yaml"
+    assert ModelConfig.from_yaml(path) == make_config(pretrained=True, pretrained_name="mine")
+    assert not config.pretrained
 
 
 def test_runtime_settings_of_the_families_are_known(make_config: Maker) -> None:
