@@ -23,3 +23,7 @@ class DataError(DifflutError, ValueError):
 
 class PluginError(DifflutError):
     """Building blocks that an installed distribution offers cannot be loaded."""
+
+
+class KernelError(DifflutError, RuntimeError):
+    """The kernels cannot be compiled, stored or used as asked."""

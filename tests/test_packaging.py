@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
 # The folders that travel in the wheel, and where they stand in it.
-DATA = {"templates": "difflut_compiler/_data/templates", "rtl_tests/benches": "difflut_compiler/_data/benches"}
+DATA = {
+    "templates": "difflut_compiler/_data/templates",
+    "rtl_tests/benches": "difflut_compiler/_data/benches",
+    "csrc": "difflut/_data/csrc",
+}
 
 
 def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:

@@ -204,13 +204,14 @@ def targets(as_json: Json = False) -> None:
 
 @app.command()
 def tools(as_json: Json = False) -> None:
-    """List the external tools: which are installed, and how to get the others."""
+    """List what runs: the kernels of the training rules, the external tools, and how to get what is missing."""
+    from difflut.kernels import describe
     from difflut_compiler.verify.tools import INSTALL_HINTS, find_tool, tool_version
 
     def state(name: str) -> str:
         return tool_version(name) if find_tool(name) else f"not installed: {INSTALL_HINTS[name]}"
 
-    _print_list({name: state(name) for name in INSTALL_HINTS}, as_json)
+    _print_list({"kernels": str(describe()), **{name: state(name) for name in INSTALL_HINTS}}, as_json)
 
 
 def _first_line(thing: type) -> str:

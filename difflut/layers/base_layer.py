@@ -15,6 +15,7 @@ from difflut.nodes.base_node import LutNode
 from difflut.nodes.node_config import NodeConfig
 from difflut.nodes.node_views import NodeViews
 from difflut.registry import REGISTRY
+from difflut.rules.pins import Pins, WiredPins, gather_pins
 
 DEFAULT_INPUT_SIZE = 512
 DEFAULT_OUTPUT_SIZE = 256
@@ -118,10 +119,9 @@ class BaseLUTLayer(LutStage):
             if buffer.dtype == torch.int64 and not ((buffer >= 0) & (buffer < self.input_size)).all():
                 raise ValueError(f"{name} points outside the {self.input_size} inputs")
 
-    def select_pins(self, features: Tensor) -> Tensor:
-        """Take the pins (output_size, n, batch) from feature-major inputs (input_size, batch)."""
-        pins = features.index_select(0, self.mapping().flatten())
-        return pins.view(self.output_size, self.n, features.shape[1])
+    def select_pins(self, features: Tensor) -> Pins:
+        """Wire the pins, output_size times n, to feature-major inputs (input_size, batch)."""
+        return WiredPins(features, self.mapping())
 
     def forward(self, x: Tensor) -> Tensor:
         """Answer a batch: (batch, input_size) -> (batch, output_width), feature-major in memory."""
@@ -133,15 +133,15 @@ class BaseLUTLayer(LutStage):
 
     def get_mapping(self, x: Tensor) -> Tensor:
         """Return what the pins read: (batch, input_size) -> (batch, output_size, n), without bit flips."""
-        return self.select_pins(x.t()).permute(2, 0, 1)
+        return gather_pins(self.select_pins(x.t())).permute(2, 0, 1)
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, output_size={self.output_size}, n={self.n}"
 
-    def _answer(self, pins: Tensor) -> Tensor:
-        """Apply the nodes and, in training, the augmentation: (output_size, n, batch) -> (output_size, ., batch)."""
-        if self.training:
-            pins = self.bit_flips(pins, self.layer_config)
+    def _answer(self, pins: Pins) -> Tensor:
+        """Apply the nodes and, in training, the augmentation; returns (output_size, output_dim, batch)."""
+        if self.training and self.layer_config.changes_bits:
+            pins = self.bit_flips(gather_pins(pins), self.layer_config)
         outputs = self.bank.forward_pins(pins)
         if self.training and self.layer_config.grad_stabilization != "none":
             outputs = stabilise_gradient(outputs, self.layer_config)

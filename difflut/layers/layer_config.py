@@ -53,6 +53,11 @@ class LayerConfig:
     def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, _check(name, value))
 
+    @property
+    def changes_bits(self) -> bool:
+        """Whether pins read anything but the bits as they are."""
+        return self.flip_probability > 0 or self.dropout > 0
+
     def copy(self) -> Self:
         """Return an independent config with the same settings."""
         return copy.copy(self)

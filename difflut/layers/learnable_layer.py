@@ -13,7 +13,8 @@ from difflut.layers.wiring import deal_groups, draw_covering_rows, draw_grouped_
 from difflut.nodes.base_node import LutNode
 from difflut.nodes.node_config import NodeConfig
 from difflut.registry import register_layer
-from difflut.rules.routing import route_hard
+from difflut.rules.pins import Routing, WiredPins
+from difflut.rules.routing import choose
 
 MAX_ROUTING_LOGITS = 2**28
 
@@ -79,12 +80,8 @@ class LearnableLayer(BaseLUTLayer):
         self.routing_logits = nn.Parameter(0.01 * torch.randn(shape, generator=generator))
 
     def mapping(self) -> Tensor:
-        best = self.routing_logits.detach().argmax(2, keepdim=True)
-        return self.candidates.gather(2, best).squeeze(2)
+        return choose(self.routing_logits, self.candidates)
 
-    def select_pins(self, features: Tensor) -> Tensor:
-        if not self.training:
-            return super().select_pins(features)
-        chosen, candidates = self.mapping().flatten(), self.candidates.flatten(0, 1)
-        pins = route_hard(features, chosen, candidates, self.routing_logits.flatten(0, 1), self.routing_tau)
-        return pins.view(self.output_size, self.n, features.shape[1])
+    def select_pins(self, features: Tensor) -> WiredPins:
+        routing = Routing(self.candidates, self.routing_logits, self.routing_tau) if self.training else None
+        return WiredPins(features, self.mapping(), routing)

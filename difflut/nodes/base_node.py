@@ -6,7 +6,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from difflut.nodes.utils.regularizer_settings import WeightedRegularizer, read_r
 from difflut.nodes.utils.regularizers import draw_inputs
 from difflut.registry import REGISTRY
 from difflut.rules.addressing import compute_addresses, read_table
+from difflut.rules.hard_lookup import look_up
+from difflut.rules.pins import Pins, gather_pins
 
 MAX_INPUT_DIM = 16
 MAX_TABLE_ENTRIES = 2**28
@@ -62,6 +64,9 @@ class LutNode(nn.Module, ABC):
 
     min_input_dim: ClassVar[int] = 1
     """Fewest inputs per node for which the family is defined."""
+
+    takes_wired_pins: ClassVar[bool] = False
+    """Whether `train_pins` takes `WiredPins` too, as a family does that hands its pins to a rule on tables."""
 
     def __init__(
         self,
@@ -196,17 +201,18 @@ class LutNode(nn.Module, ABC):
         """As `forward` in eval mode, whatever the mode is."""
         return self._answer_batch(x, self.eval_pins)
 
-    def forward_pins(self, pins: Tensor) -> Tensor:
+    def forward_pins(self, pins: Pins) -> Tensor:
         """As `forward`, batch last: (num_nodes, input_dim, batch) -> (num_nodes, output_dim, batch)."""
         if not self.training:
-            return self._sample(pins) if self.eval_mode == "sampling" else self.eval_pins(pins)
+            return self._sample(gather_pins(pins)) if self.eval_mode == "sampling" else self.eval_pins(pins)
         if self._regularizers:
+            pins = gather_pins(pins)
             self.seen_pins = pins.detach()
-        return self.train_pins(pins)
+        return self.train_pins(cast(Tensor, pins) if self.takes_wired_pins else gather_pins(pins))
 
-    def eval_pins(self, pins: Tensor) -> Tensor:
-        """Read the truth table at thresholded pins: (num_nodes, input_dim, batch) -> (num_nodes, output_dim, batch)."""
-        return read_table(self.truth_table(), compute_addresses(pins)).to(torch.float32)
+    def eval_pins(self, pins: Pins) -> Tensor:
+        """Read the truth table at thresholded pins; shapes as `forward_pins`."""
+        return look_up(self.truth_table(), pins)
 
     def extra_repr(self) -> str:
         return f"input_dim={self.input_dim}, output_dim={self.output_dim}, num_nodes={self.num_nodes}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from difflut.nodes.base_node import LutNode
 from difflut.registry import register_node
 from difflut.rules.multilinear import multilinear
+from difflut.rules.pins import Pins, select_pins
 
 
 @register_node("difflogic")
@@ -25,6 +26,7 @@ class DiffLogicNode(LutNode):
     """
 
     min_input_dim: ClassVar[int] = 2
+    takes_wired_pins: ClassVar[bool] = True
     indices: Tensor
     weights: nn.Parameter
 
@@ -44,12 +46,11 @@ class DiffLogicNode(LutNode):
         values[12] = clarity
         return values
 
-    def train_pins(self, pins: Tensor) -> Tensor:
-        batch = pins.shape[2]
-        pairs = pins.gather(1, self.indices.flatten(1).unsqueeze(2).expand(-1, -1, batch))
-        pairs = pairs.view(-1, 2, batch).flip(1)  # in a four-entry table, b is address bit 0 and a is bit 1
+    def train_pins(self, pins: Pins) -> Tensor:
         entries = _mix_gates(self.weights).view(-1, 1, 4)
-        return multilinear(entries, pairs).view(self.num_nodes, self.output_dim, batch)
+        # In a four-entry table, b is address bit 0 and a is bit 1.
+        answers = multilinear(entries, select_pins(pins, self.indices.flip(2)))
+        return answers.view(self.num_nodes, self.output_dim, -1)
 
     def truth_table(self) -> Tensor:
         gates = _mix_gates(self.weights.detach().to(torch.float64)) >= 0.5

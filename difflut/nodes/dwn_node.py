@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from difflut.nodes.base_node import LutNode, residual_logits
 from difflut.registry import register_node
 from difflut.rules.hard_lookup import hard_lookup
+from difflut.rules.pins import Pins
 
 
 @register_node("dwn")
@@ -19,6 +22,7 @@ class DWNNode(LutNode):
     kept in [0, 1] while training. Table: entry >= 0.5.
     """
 
+    takes_wired_pins: ClassVar[bool] = True
     luts: nn.Parameter
 
     def create_parameters(self, generator: torch.Generator) -> None:
@@ -31,7 +35,7 @@ class DWNNode(LutNode):
     def residual_values(self, name: str, clarity: float) -> Tensor:
         return torch.sigmoid(residual_logits(self.input_dim, clarity))
 
-    def train_pins(self, pins: Tensor) -> Tensor:
+    def train_pins(self, pins: Pins) -> Tensor:
         # .data: two forwards may share one backward, and clamping twice must not look like a change in between.
         self.luts.data.clamp_(0, 1)
         return hard_lookup(self.luts, pins)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from difflut.nodes.base_node import LutNode, residual_logits
 from difflut.registry import register_node
 from difflut.rules.hard_lookup import hard_lookup_harmonic
+from difflut.rules.pins import Pins
 from difflut.rules.straight_through import straight_through
 
 
@@ -30,6 +31,7 @@ class DWNStableNode(LutNode):
     All others as in `LutNode`.
     """
 
+    takes_wired_pins: ClassVar[bool] = True
     raw_luts: nn.Parameter
 
     def __init__(
@@ -73,7 +75,7 @@ class DWNStableNode(LutNode):
     def residual_values(self, name: str, clarity: float) -> Tensor:
         return residual_logits(self.input_dim, clarity)
 
-    def train_pins(self, pins: Tensor) -> Tensor:
+    def train_pins(self, pins: Pins) -> Tensor:
         entries = hard_lookup_harmonic(torch.sigmoid(self.raw_luts), pins)
         scale = self.gradient_scale
         scaled = scale.view(-1, 1, 1) * entries if isinstance(scale, Tensor) else scale * entries

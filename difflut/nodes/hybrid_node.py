@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from difflut.nodes.base_node import LutNode, residual_logits
 from difflut.registry import register_node
 from difflut.rules.hard_lookup import hard_lookup_expected
+from difflut.rules.pins import Pins
 
 
 @register_node("hybrid")
@@ -19,6 +22,7 @@ class HybridNode(LutNode):
     extension at the real-valued inputs, so that at the corners inputs get the finite difference. Table: raw entry >= 0.
     """
 
+    takes_wired_pins: ClassVar[bool] = True
     raw_luts: nn.Parameter
 
     def create_parameters(self, generator: torch.Generator) -> None:
@@ -31,7 +35,7 @@ class HybridNode(LutNode):
     def residual_values(self, name: str, clarity: float) -> Tensor:
         return residual_logits(self.input_dim, clarity)
 
-    def train_pins(self, pins: Tensor) -> Tensor:
+    def train_pins(self, pins: Pins) -> Tensor:
         return hard_lookup_expected(torch.sigmoid(self.raw_luts), pins)
 
     def truth_table(self) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from difflut.nodes.base_node import LutNode, residual_logits
 from difflut.registry import register_node
 from difflut.rules.multilinear import multilinear
+from difflut.rules.pins import Pins
 
 
 @register_node("probabilistic")
@@ -27,6 +28,7 @@ class ProbabilisticNode(LutNode):
     """
 
     runtime_keys: ClassVar[tuple[str, ...]] = ("temperature",)
+    takes_wired_pins: ClassVar[bool] = True
     raw_weights: nn.Parameter
 
     def __init__(
@@ -62,7 +64,7 @@ class ProbabilisticNode(LutNode):
     def residual_values(self, name: str, clarity: float) -> Tensor:
         return residual_logits(self.input_dim, clarity).unsqueeze(1)
 
-    def train_pins(self, pins: Tensor) -> Tensor:
+    def train_pins(self, pins: Pins) -> Tensor:
         probabilities = torch.sigmoid(self.raw_weights / self.temperature)
         return multilinear(probabilities.transpose(1, 2), pins)
 

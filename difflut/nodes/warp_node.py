@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from difflut.nodes.base_node import LutNode
 from difflut.registry import register_node
 from difflut.rules.multilinear import multilinear
+from difflut.rules.pins import Pins
 from difflut.rules.walsh import walsh_transform
 
 
@@ -27,6 +28,7 @@ class WARPNode(LutNode):
     """
 
     runtime_keys: ClassVar[tuple[str, ...]] = ("temperature",)
+    takes_wired_pins: ClassVar[bool] = True
     coefficients: nn.Parameter
 
     def __init__(
@@ -64,7 +66,7 @@ class WARPNode(LutNode):
         values[1] = clarity
         return values
 
-    def train_pins(self, pins: Tensor) -> Tensor:
+    def train_pins(self, pins: Pins) -> Tensor:
         # z is linear in every input, so it is the multilinear extension of its own values at the corners.
         return torch.sigmoid(multilinear(_values_at_corners(self.coefficients), pins) / self.temperature)
 

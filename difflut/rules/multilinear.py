@@ -5,24 +5,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from difflut.rules.fused import TableRule, apply_rule
+from difflut.rules.pins import Pins
 
-def multilinear(table: Tensor, pins: Tensor) -> Tensor:
+
+def multilinear(table: Tensor, pins: Pins) -> Tensor:
     """Expected table entry when pin j is independently 1 with probability ``pins[:, j]``.
 
     y[o] = sum_a table[o, a] * prod_j (x_j if bit j of a else 1 - x_j), as in Petersen et al., Deep Differentiable
     Logic Gate Networks (NeurIPS 2022), for any number of inputs.
 
-    The pins are split in two halves whose corner weights are formed separately; one batched matrix product joins the
-    lower half with the table, so 2**n weights per sample are never stored. Plain autograd, any order of derivative.
+    Differentiable as often as you like.
 
     Parameters
     ----------
     table : (num_nodes, outputs, 2**n) real.
-    pins : (num_nodes, n, batch) real, usually in [0, 1].
+    pins : (num_nodes, n, batch) real, usually in [0, 1], or how they are wired.
 
     Returns
     -------
     (num_nodes, outputs, batch)
+    """
+    return apply_rule(_MULTILINEAR, table, pins)
+
+
+def multilinear_twin(table: Tensor, pins: Tensor) -> Tensor:
+    """`multilinear` in torch, in plain autograd.
+
+    The pins are split in two halves whose corner weights are formed separately; one batched matrix product joins the
+    lower half with the table, so 2**n weights per sample are never stored.
     """
     nodes, outputs, _ = table.shape
     n, batch = pins.shape[1:]
@@ -40,3 +51,6 @@ def _corner_weights(pins: Tensor) -> Tensor:
         x = pins[:, j : j + 1]
         weights = torch.cat([weights * (1 - x), weights * x], dim=1)
     return weights
+
+
+_MULTILINEAR = TableRule(multilinear_twin, reads_entries=False, diagonal=None)

@@ -7,7 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from difflut.kernels import chosen_for, ops
+from difflut.kernels.cpu import GIVEN
+
 _CHUNK_ELEMENTS = 2**17  # gathered at a time in the backward pass: 512 KiB of float32 stay in a core's cache
+
+
+def choose(logits: Tensor, candidates: Tensor) -> Tensor:
+    """Return int64 (nodes, n): the candidate with the largest logit, the first one of equals.
+
+    Both arguments are (nodes, n, choices).
+    """
+    if chosen_for(1, logits):
+        chosen: Tensor = ops.choose(logits.detach(), candidates)
+        return chosen
+    best = logits.detach().argmax(2, keepdim=True)
+    return candidates.gather(2, best).squeeze(2)
 
 
 def route_hard(features: Tensor, chosen: Tensor, candidates: Tensor, logits: Tensor, tau: float) -> Tensor:
@@ -41,15 +56,32 @@ class _RouteHard(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, Tensor | None, None]:
         features, chosen, candidates, logits = ctx.saved_tensors
-        grad_features = None
+        in_kernel = chosen_for(1, features, grad) and not torch.is_grad_enabled()
+        grad_features = grad_logits = None
         if ctx.needs_input_grad[0]:
-            grad_features = torch.zeros_like(features).index_add(0, chosen, grad)
-        grad_logits = None
+            add = _add_rows_in_kernel if in_kernel else _add_rows
+            grad_features = add(features, chosen, grad)
         if ctx.needs_input_grad[3]:
-            weights = torch.softmax(logits / ctx.tau, dim=1)
-            gains = _correlate(grad, features, candidates)
-            grad_logits = weights * (gains - (weights * gains).sum(1, keepdim=True)) / ctx.tau
+            correlate = _correlate_in_kernel if in_kernel else _correlate
+            grad_logits = differentiate_choice(correlate(grad, features, candidates), logits, ctx.tau)
         return grad_features, None, None, grad_logits, None
+
+
+def differentiate_choice(gains: Tensor, logits: Tensor, tau: float) -> Tensor:
+    """Return the gradient of sum_k softmax(logits / tau)_k * gains_k in the logits, (..., choices)."""
+    weights = torch.softmax(logits / tau, dim=-1)
+    return weights * (gains - (weights * gains).sum(-1, keepdim=True)) / tau
+
+
+def _add_rows(features: Tensor, chosen: Tensor, grad: Tensor) -> Tensor:
+    """Return the features' gradient (inputs, batch): every pin's added to that of its chosen feature."""
+    return torch.zeros_like(features).index_add(0, chosen, grad)
+
+
+def _add_rows_in_kernel(features: Tensor, chosen: Tensor, grad: Tensor) -> Tensor:
+    unread = chosen.new_empty(0, dtype=torch.uint8)
+    total: Tensor = ops.sum_by_feature(GIVEN, grad, grad, unread, features, chosen.unsqueeze(1))
+    return total
 
 
 def _correlate(grad: Tensor, features: Tensor, candidates: Tensor) -> Tensor:
@@ -61,3 +93,10 @@ def _correlate(grad: Tensor, features: Tensor, candidates: Tensor) -> Tensor:
         gathered = features.index_select(0, some_candidates.flatten()).view(*some_candidates.shape, batch)
         parts.append(torch.bmm(gathered, some_grad.unsqueeze(2)).squeeze(2))
     return torch.cat(parts)
+
+
+def _correlate_in_kernel(grad: Tensor, features: Tensor, candidates: Tensor) -> Tensor:
+    unread = candidates.new_empty(0, dtype=torch.uint8)
+    wiring = candidates[:, :1]  # of pins whose gradients are given, only the number is read
+    gains: Tensor = ops.correlate(GIVEN, grad, grad, unread, features, wiring, candidates.unsqueeze(1))
+    return gains.squeeze(1)

@@ -14,6 +14,7 @@ from difflut.layers import BaseLUTLayer, LayerConfig
 from difflut.layers.augmentation import BitFlips, rescale
 from difflut.models import SimpleFeedForward
 from difflut.registry import REGISTRY
+from difflut.rules import Pins
 
 ModelMaker = Callable[..., SimpleFeedForward]
 LAYERS = REGISTRY.list_layers()
@@ -35,7 +36,7 @@ def output_gradient(layer: BaseLUTLayer, x: Tensor, grad: Tensor) -> Tensor:
     seen: list[Tensor] = []
     forward = layer.bank.forward_pins
 
-    def forward_and_watch(pins: Tensor) -> Tensor:
+    def forward_and_watch(pins: Pins) -> Tensor:
         output = forward(pins)
         output.register_hook(seen.append)  # type: ignore[no-untyped-call]
         return output

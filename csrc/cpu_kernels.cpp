@@ -1,0 +1,457 @@
+// CPU kernels of the training rules, called through a plain C interface.
+//
+// Arrays are contiguous: features (inputs, batch), wiring (nodes, n), tables (nodes, outputs, 2**n), outputs and their
+// gradients (nodes * outputs, batch). The batch is a multiple of 16. A result has the same bits for every number of
+// threads: what is summed, and in which order, depends on the shapes alone.
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "lanes.h"
+#include "lookup.h"
+
+namespace {
+
+constexpr size_t ROUTED_SAMPLES = 128;           // samples whose pin gradients are kept at a time
+constexpr size_t SUMMED_BYTES = 1 << 20;         // of feature gradients: they are added to at random, so they stay in L2
+
+// Calls f with n as a compile-time constant.
+template <class F>
+void with_pins(int n, F f) {
+  switch (n) {
+    case 1: return f(std::integral_constant<int, 1>{});
+    case 2: return f(std::integral_constant<int, 2>{});
+    case 3: return f(std::integral_constant<int, 3>{});
+    case 4: return f(std::integral_constant<int, 4>{});
+    case 5: return f(std::integral_constant<int, 5>{});
+    case 6: return f(std::integral_constant<int, 6>{});
+    case 7: return f(std::integral_constant<int, 7>{});
+    case 8: return f(std::integral_constant<int, 8>{});
+  }
+}
+
+template <int n>
+void read_tables(const float* table, const uint8_t* bits, const int64_t* wiring, float* out, uint8_t* address,
+                 int64_t nodes, int64_t outputs, size_t batch, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t node = 0; node < nodes; ++node) {
+    const uint8_t* pins[n];
+    for (int j = 0; j < n; ++j) pins[j] = bits + wiring[node * n + j] * batch;
+    uint8_t* addresses = address + node * batch;
+    for (size_t s = 0; s < batch; ++s) {
+      uint8_t a = 0;
+#pragma GCC unroll 8
+      for (int j = n - 1; j >= 0; --j) a = a + a + pins[j][s];
+      addresses[s] = a;
+    }
+    for (int64_t o = node * outputs; o < (node + 1) * outputs; ++o) {
+      const float* entries = table + (o << n);
+      for (size_t s = 0; s < batch; s += LANES)
+        store(out + o * batch + s, look_up<1 << n>(entries, load_bytes(addresses + s)));
+    }
+  }
+}
+
+template <int n>
+void sum_entries(const float* grad, const uint8_t* address, float* out, int64_t nodes, int64_t outputs, size_t batch,
+                 int threads) {
+  constexpr int size = 1 << n, copies = 4;  // consecutive samples add to different copies, and need not wait
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t o = 0; o < nodes * outputs; ++o) {
+    const uint8_t* addresses = address + o / outputs * batch;
+    const float* row = grad + o * batch;
+    float sums[copies][size] = {};
+    for (size_t s = 0; s < batch; s += copies)
+#pragma GCC unroll 4
+      for (int i = 0; i < copies; ++i) sums[i][addresses[s + i]] += row[s + i];
+    for (int a = 0; a < size; ++a) out[(o << n) + a] = (sums[0][a] + sums[1][a]) + (sums[2][a] + sums[3][a]);
+  }
+}
+
+// The pins of a node at sixteen samples.
+template <int n>
+struct PinReader {
+  const float* rows[n];
+  PinReader(const float* features, const int64_t* wiring, int64_t node, size_t batch) {
+    for (int j = 0; j < n; ++j) rows[j] = features + wiring[node * n + j] * batch;
+  }
+  DL_INLINE void read(size_t sample, Lanes* x) const {
+#pragma GCC unroll 8
+    for (int j = 0; j < n; ++j) x[j] = load(rows[j] + sample);
+  }
+};
+
+template <int n>
+void expect(const float* table, const float* features, const int64_t* wiring, float* out, int64_t nodes,
+            int64_t outputs, size_t batch, int threads) {
+  using H = Halves<n>;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t node = 0; node < nodes; ++node) {
+    const PinReader<n> pins(features, wiring, node, batch);
+    for (size_t s = 0; s < batch; s += LANES) {
+      Lanes x[n], low[H::columns], high[H::rows], sums[H::rows];
+      pins.read(s, x);
+      corner_weights<H::low_pins>(x, low);
+      corner_weights<H::high_pins>(x + H::low_pins, high);
+      for (int64_t o = node * outputs; o < (node + 1) * outputs; ++o) {
+        weigh_columns<H::rows, H::columns>(table + (o << n), H::columns, 1, low, sums);
+        Lanes value = sums[0] * high[0];
+#pragma GCC unroll 16
+        for (int r = 1; r < H::rows; ++r) value += sums[r] * high[r];
+        store(out + o * batch + s, value);
+      }
+    }
+  }
+}
+
+template <int n>
+void expect_table_gradient(const float* grad, const float* features, const int64_t* wiring, float* out, int64_t nodes,
+                           int64_t outputs, size_t batch, int threads) {
+  using H = Halves<n>;
+  constexpr size_t vectors = 8;                                // weighed at a time
+  constexpr int tile = std::max(1, 16 / H::columns) < H::rows ? std::max(1, 16 / H::columns) : H::rows;
+  constexpr int entries = H::rows * H::columns, padded = std::max(entries, LANES);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t o = 0; o < nodes * outputs; ++o) {
+    const PinReader<n> pins(features, wiring, o / outputs, batch);
+    Lanes sums[padded] = {}, low[vectors][H::columns], high[vectors][H::rows];
+    for (size_t s = 0; s < batch; s += vectors * LANES) {
+      const int count = std::min(vectors, (batch - s) / LANES);
+      for (int v = 0; v < count; ++v) {
+        const size_t sample = s + v * LANES;
+        const Lanes g = load(grad + o * batch + sample);
+        Lanes x[n];
+        pins.read(sample, x);
+        corner_weights<H::low_pins>(x, low[v]);
+        corner_weights<H::high_pins>(x + H::low_pins, high[v]);
+#pragma GCC unroll 16
+        for (int r = 0; r < H::rows; ++r) high[v][r] *= g;
+      }
+      for (int first = 0; first < H::rows; first += tile) {
+        Lanes part[tile][H::columns];
+        memcpy(part, sums + first * H::columns, sizeof part);
+        for (int v = 0; v < count; ++v)
+#pragma GCC unroll 16
+          for (int r = 0; r < tile; ++r)
+#pragma GCC unroll 16
+            for (int c = 0; c < H::columns; ++c) part[r][c] += high[v][first + r] * low[v][c];
+        memcpy(sums + first * H::columns, part, sizeof part);
+      }
+    }
+    float totals[padded];
+    for (int a = 0; a < padded; a += LANES) store(totals + a, sum_rows(sums + a));
+    memcpy(out + (o << n), totals, entries * sizeof(float));
+  }
+}
+
+// What follows needs the gradient of every pin, which no array holds: a rule computes it where it is used, for a node
+// at sixteen samples.
+
+// The rule whose pin gradients are given, (nodes * n, batch).
+template <int n>
+struct GivenGradient {
+  const float* pin_grad;
+  size_t batch;
+
+  struct Node {
+    const float* rows;
+    size_t batch;
+    DL_INLINE void at(size_t sample, Lanes* result) const {
+#pragma GCC unroll 8
+      for (int j = 0; j < n; ++j) result[j] = load(rows + j * batch + sample);
+    }
+  };
+  Node node(int64_t index) const { return {pin_grad + index * n * batch, batch}; }
+};
+
+// The rule of hard look-ups: differences (nodes, outputs, n, 2**(n - 1)) hold the gradient of pin j of each output at
+// every address, from which bit j is left out.
+template <int n>
+struct DifferenceGradient {
+  const float* grad;
+  const float* differences;
+  const uint8_t* address;
+  int64_t outputs;
+  size_t batch;
+
+  struct Node {
+    const float* grad;
+    const float* differences;
+    const uint8_t* address;
+    int64_t outputs;
+    size_t batch;
+    DL_INLINE void at(size_t sample, Lanes* result) const {
+      constexpr int half = 1 << (n - 1);
+      const IntLanes full = load_bytes(address + sample);
+      for (int64_t o = 0; o < outputs; ++o) {
+        const Lanes g = load(grad + o * batch + sample);
+#pragma GCC unroll 8
+        for (int j = 0; j < n; ++j) {
+          const int below = (1 << j) - 1;
+          const IntLanes others = (full & below) | ((full >> 1) & ~below);
+          const Lanes term = g * look_up<half>(differences + (o * n + j) * half, others);
+          result[j] = o == 0 ? term : result[j] + term;
+        }
+      }
+    }
+  };
+  Node node(int64_t index) const {
+    return {grad + index * outputs * batch, differences + index * outputs * n * (1 << (n - 1)),
+            address + index * batch, outputs, batch};
+  }
+};
+
+// The rule of the multilinear extension.
+template <int n>
+struct ExpectedGradient {
+  const float* grad;
+  const float* table;
+  const float* features;
+  const int64_t* wiring;
+  int64_t outputs;
+  size_t batch;
+
+  struct Node {
+    PinReader<n> pins;
+    const float* grad;
+    const float* table;
+    int64_t outputs;
+    size_t batch;
+    DL_INLINE void at(size_t sample, Lanes* result) const {
+      using H = Halves<n>;
+      Lanes x[n], low[H::columns], high[H::rows];
+      pins.read(sample, x);
+      corner_weights<H::low_pins>(x, low);
+      corner_weights<H::high_pins>(x + H::low_pins, high);
+      for (int64_t o = 0; o < outputs; ++o) {
+        const float* entries = table + (o << n);
+        const Lanes g = load(grad + o * batch + sample);
+        Lanes slopes[n], by_row[H::rows], by_column[H::columns];
+        weigh_columns<H::columns, H::rows>(entries, 1, H::columns, high, by_column);
+        derivatives<H::low_pins>(by_column, x, slopes);
+        weigh_columns<H::rows, H::columns>(entries, H::columns, 1, low, by_row);
+        derivatives<H::high_pins>(by_row, x + H::low_pins, slopes + H::low_pins);
+#pragma GCC unroll 8
+        for (int j = 0; j < n; ++j) result[j] = o == 0 ? g * slopes[j] : result[j] + g * slopes[j];
+      }
+    }
+  };
+  Node node(int64_t index) const {
+    return {PinReader<n>(features, wiring, index, batch), grad + index * outputs * batch,
+            table + (index * outputs << n), outputs, batch};
+  }
+};
+
+// out (inputs, batch) = the sum of the gradients of the pins that read each input, in the order of the pins.
+template <int n, class Rule>
+void sum_by_feature(const Rule& rule, const int64_t* wiring, float* out, int64_t inputs, int64_t nodes, size_t batch,
+                    int threads) {
+  const size_t fitting = SUMMED_BYTES / (inputs * sizeof(float)) / LANES * LANES;
+  const size_t shared = (batch / LANES + threads - 1) / threads * LANES;
+  const size_t width = std::max<size_t>(LANES, std::min(fitting, shared));
+  const int64_t blocks = (batch + width - 1) / width;
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+  for (int64_t block = 0; block < blocks; ++block) {
+    const size_t first = block * width, samples = std::min(width, batch - first);
+    std::vector<float> local(blocks > 1 ? inputs * samples : 0);
+    float* sums = blocks > 1 ? local.data() : out;
+    if (blocks == 1) memset(out, 0, inputs * batch * sizeof(float));
+    for (int64_t index = 0; index < nodes; ++index) {
+      const auto node = rule.node(index);
+      float* rows[n];
+      for (int j = 0; j < n; ++j) rows[j] = sums + wiring[index * n + j] * samples;
+      for (size_t s = 0; s < samples; s += LANES) {
+        Lanes result[n];
+        node.at(first + s, result);
+#pragma GCC unroll 8
+        for (int j = 0; j < n; ++j) store(rows[j] + s, load(rows[j] + s) + result[j]);
+      }
+    }
+    if (blocks > 1)
+      for (int64_t f = 0; f < inputs; ++f)
+        memcpy(out + f * batch + first, sums + f * samples, samples * sizeof(float));
+  }
+}
+
+// gains (nodes * n, choices) = the sum over the batch of pin gradient times candidate feature.
+template <int n, class Rule>
+void correlate(const Rule& rule, const float* features, const int64_t* candidates, float* gains, int64_t choices,
+               int64_t nodes, size_t batch, int threads) {
+  memset(gains, 0, nodes * n * choices * sizeof(float));
+#pragma omp parallel num_threads(threads)
+  for (size_t first = 0; first < batch; first += ROUTED_SAMPLES) {
+    const size_t samples = std::min(ROUTED_SAMPLES, batch - first);
+#pragma omp for schedule(static) nowait
+    for (int64_t index = 0; index < nodes; ++index) {
+      const auto node = rule.node(index);
+      alignas(64) float pin_grad[n][ROUTED_SAMPLES];
+      for (size_t s = 0; s < samples; s += LANES) {
+        Lanes result[n];
+        node.at(first + s, result);
+#pragma GCC unroll 8
+        for (int j = 0; j < n; ++j) store(pin_grad[j] + s, result[j]);
+      }
+      for (int j = 0; j < n; ++j)
+        for (int64_t k = 0; k < choices; k += LANES) {
+          const int64_t row = (index * n + j) * choices + k;
+          const int count = std::min<int64_t>(LANES, choices - k);
+          Lanes sums[LANES] = {};
+          for (int i = 0; i < count; ++i) {
+            const float* feature = features + candidates[row + i] * batch + first;
+            for (size_t s = 0; s < samples; s += LANES) sums[i] += load(pin_grad[j] + s) * load(feature + s);
+          }
+          const Lanes totals = sum_rows(sums);
+          for (int i = 0; i < count; ++i) gains[row + i] += totals[i];
+        }
+    }
+  }
+}
+
+// The largest of each row of logits, the first of equals; a NaN counts as larger than any number, as in torch.
+void choose(const float* logits, const int64_t* candidates, int64_t* chosen, int64_t pins, int64_t choices,
+            int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t pin = 0; pin < pins; ++pin) {
+    const float* row = logits + pin * choices;
+    int64_t best = 0;
+    for (int64_t k = 1; k < choices; ++k)
+      if (row[k] > row[best] || (row[k] != row[k] && row[best] == row[best])) best = k;
+    chosen[pin] = candidates[pin * choices + best];
+  }
+}
+
+// One stage of a Walsh transform within each group of `size` floats.
+template <int size>
+DL_INLINE void walsh_transform(Lanes* chunk) {
+  const IntLanes lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  constexpr int count = size < LANES ? 1 : size / LANES;
+#pragma GCC unroll 4
+  for (int stride = 1; stride < size && stride < LANES; stride *= 2) {
+    const Lanes sign = __builtin_convertvector(1 - 2 * ((lane & stride) / stride), Lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < count; ++i) chunk[i] = sign * chunk[i] + __builtin_shuffle(chunk[i], lane ^ stride);
+  }
+#pragma GCC unroll 4
+  for (int stride = 1; stride < count; stride *= 2)
+#pragma GCC unroll 16
+    for (int i = 0; i < count; ++i)
+      if (!(i & stride)) {
+        const Lanes low = chunk[i], high = chunk[i | stride];
+        chunk[i] = low + high;
+        chunk[i | stride] = low - high;
+      }
+}
+
+// differences (tables, n, 2**(n - 1)): across each address bit, of the tables after their entries have been spread
+// over all addresses by a convolution over XOR, which multiplies the Walsh transform by `diagonal` (2**n).
+template <int n>
+void spread(const float* table, const float* diagonal, float* differences, int64_t tables, int threads) {
+  constexpr int size = 1 << n, half = size / 2, floats = std::max(size, LANES), together = floats / size;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t first = 0; first < tables; first += together) {
+    const int count = std::min<int64_t>(together, tables - first);
+    Lanes chunk[floats / LANES] = {};
+    memcpy(chunk, table + first * size, count * size * sizeof(float));
+    walsh_transform<size>(chunk);
+    for (int i = 0; i < floats / LANES; ++i)
+      for (int lane = 0; lane < LANES; ++lane) chunk[i][lane] *= diagonal[(i * LANES + lane) % size];
+    walsh_transform<size>(chunk);
+    float spread_out[floats];
+    memcpy(spread_out, chunk, sizeof spread_out);
+    for (int t = 0; t < count; ++t)
+#pragma GCC unroll 8
+      for (int j = 0; j < n; ++j)
+        for (int k = 0; k < half; ++k) {
+          const int low = (k >> j << (j + 1)) | (k & ((1 << j) - 1));
+          differences[((first + t) * n + j) * half + k] =
+              spread_out[t * size + (low | 1 << j)] - spread_out[t * size + low];
+        }
+  }
+}
+
+// The kinds of rules, as difflut/kernels/cpu.py numbers them, and what they compute pin gradients from.
+enum { GIVEN, DIFFERENCES, EXPECTED };
+
+struct RuleArguments {
+  const float* grad;       // of the outputs; of the pins, where they are given
+  const float* table;      // the tables, or the differences of hard look-ups
+  const uint8_t* address;  // of hard look-ups
+  const float* features;
+  const int64_t* wiring;
+  int64_t nodes, outputs, batch;
+};
+
+// Calls f with n as a compile-time constant and the rule.
+template <class F>
+void with_rule(int kind, int n, const RuleArguments& a, F f) {
+  with_pins(n, [&](auto pins) {
+    if (kind == GIVEN) return f(pins, GivenGradient<pins>{a.grad, size_t(a.batch)});
+    if (kind == DIFFERENCES)
+      return f(pins, DifferenceGradient<pins>{a.grad, a.table, a.address, a.outputs, size_t(a.batch)});
+    f(pins, ExpectedGradient<pins>{a.grad, a.table, a.features, a.wiring, a.outputs, size_t(a.batch)});
+  });
+}
+
+}  // namespace
+
+#define DL_EXPORT extern "C" void
+
+DL_EXPORT dl_threshold(const float* features, uint8_t* bits, int64_t count, int threads) {
+#pragma omp parallel for simd num_threads(threads) schedule(static)
+  for (int64_t i = 0; i < count; ++i) bits[i] = features[i] >= 0.5f;
+}
+
+DL_EXPORT dl_read_tables(int n, const float* table, const uint8_t* bits, const int64_t* wiring, float* out,
+                         uint8_t* address, int64_t nodes, int64_t outputs, int64_t batch, int threads) {
+  with_pins(n, [=](auto pins) {
+    read_tables<pins>(table, bits, wiring, out, address, nodes, outputs, batch, threads);
+  });
+}
+
+DL_EXPORT dl_sum_entries(int n, const float* grad, const uint8_t* address, float* out, int64_t nodes, int64_t outputs,
+                         int64_t batch, int threads) {
+  with_pins(n, [=](auto pins) { sum_entries<pins>(grad, address, out, nodes, outputs, batch, threads); });
+}
+
+DL_EXPORT dl_expect(int n, const float* table, const float* features, const int64_t* wiring, float* out, int64_t nodes,
+                    int64_t outputs, int64_t batch, int threads) {
+  with_pins(n, [=](auto pins) { expect<pins>(table, features, wiring, out, nodes, outputs, batch, threads); });
+}
+
+DL_EXPORT dl_expect_table_gradient(int n, const float* grad, const float* features, const int64_t* wiring, float* out,
+                                   int64_t nodes, int64_t outputs, int64_t batch, int threads) {
+  with_pins(n, [=](auto pins) {
+    expect_table_gradient<pins>(grad, features, wiring, out, nodes, outputs, batch, threads);
+  });
+}
+
+DL_EXPORT dl_spread(int n, const float* table, const float* diagonal, float* differences, int64_t tables, int threads) {
+  with_pins(n, [=](auto pins) { spread<pins>(table, diagonal, differences, tables, threads); });
+}
+
+DL_EXPORT dl_choose(const float* logits, const int64_t* candidates, int64_t* chosen, int64_t pins, int64_t choices,
+                    int threads) {
+  choose(logits, candidates, chosen, pins, choices, threads);
+}
+
+DL_EXPORT dl_sum_by_feature(int kind, int n, const RuleArguments* arguments, float* out, int64_t inputs, int threads) {
+  const RuleArguments a = *arguments;
+  with_rule(kind, n, a, [=](auto pins, const auto& rule) {
+    sum_by_feature<pins>(rule, a.wiring, out, inputs, a.nodes, a.batch, threads);
+  });
+}
+
+DL_EXPORT dl_correlate(int kind, int n, const RuleArguments* arguments, const int64_t* candidates, float* gains,
+                       int64_t choices, int threads) {
+  const RuleArguments a = *arguments;
+  with_rule(kind, n, a, [=](auto pins, const auto& rule) {
+    correlate<pins>(rule, a.features, candidates, gains, choices, a.nodes, a.batch, threads);
+  });
+}
+
+// Whether all indices are from 0 to limit - 1.
+extern "C" int dl_all_below(const int64_t* indices, int64_t count, int64_t limit) {
+  uint64_t outside = 0;
+  for (int64_t i = 0; i < count; ++i) outside |= uint64_t(indices[i]) | (uint64_t(limit) - 1 - uint64_t(indices[i]));
+  return outside >> 63 == 0;
+}

@@ -1,0 +1,199 @@
+"""The CPU kernels, as functions of tensors.
+
+Tensors are contiguous float32, indices int64. A batch may have any size: the kernels take multiples of 16, so others
+are padded with zeros, which add nothing to a sum over the batch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from difflut.kernels.choice import library_path
+
+LANES = 16
+GIVEN, DIFFERENCES, EXPECTED = range(3)
+"""Kinds of rules, by what the gradient of a pin is computed from; as in cpu_kernels.cpp."""
+
+
+class _RuleArguments(ctypes.Structure):
+    """As in cpu_kernels.cpp."""
+
+    _fields_ = (
+        ("grad", ctypes.c_void_p),
+        ("table", ctypes.c_void_p),
+        ("address", ctypes.c_void_p),
+        ("features", ctypes.c_void_p),
+        ("wiring", ctypes.c_void_p),
+        ("nodes", ctypes.c_int64),
+        ("outputs", ctypes.c_int64),
+        ("batch", ctypes.c_int64),
+    )
+
+
+_POINTER, _COUNT, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_ARGUMENTS = {
+    "dl_threshold": (_POINTER, _POINTER, _COUNT, _INT),
+    "dl_read_tables": (_INT, *[_POINTER] * 5, *[_COUNT] * 3, _INT),
+    "dl_sum_entries": (_INT, *[_POINTER] * 3, *[_COUNT] * 3, _INT),
+    "dl_expect": (_INT, *[_POINTER] * 4, *[_COUNT] * 3, _INT),
+    "dl_expect_table_gradient": (_INT, *[_POINTER] * 4, *[_COUNT] * 3, _INT),
+    "dl_spread": (_INT, *[_POINTER] * 3, _COUNT, _INT),
+    "dl_choose": (*[_POINTER] * 3, *[_COUNT] * 2, _INT),
+    "dl_sum_by_feature": (_INT, _INT, _POINTER, _POINTER, _COUNT, _INT),
+    "dl_correlate": (_INT, _INT, *[_POINTER] * 3, _COUNT, _INT),
+    "dl_all_below": (_POINTER, _COUNT, _COUNT),
+}
+
+
+def read_tables(table: Tensor, features: Tensor, wiring: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the entries (nodes * outputs, batch) at the thresholded pins, and their addresses.
+
+    Parameters
+    ----------
+    table : (nodes, outputs, 2**n).
+    features : (inputs, batch).
+    wiring : (nodes, n).
+
+    Returns
+    -------
+    values, and addresses uint8 (nodes, padded batch).
+    """
+    _check_indices(wiring, features.shape[0])
+    padded = _pad(features)
+    nodes, outputs, _ = table.shape
+    batch = padded.shape[1]
+    bits = torch.empty(padded.shape, dtype=torch.uint8)
+    _call("dl_threshold", padded, bits, bits.numel())
+    values = torch.empty(nodes * outputs, batch)
+    address = torch.empty(nodes, batch, dtype=torch.uint8)
+    _call("dl_read_tables", wiring.shape[1], table, bits, wiring, values, address, nodes, outputs, batch)
+    return _cut(values, features.shape[1]), address
+
+
+def expect(table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
+    """Return the multilinear extensions (nodes * outputs, batch) at the pins; shapes as in `read_tables`."""
+    _check_indices(wiring, features.shape[0])
+    padded = _pad(features)
+    nodes, outputs, _ = table.shape
+    values = torch.empty(nodes * outputs, padded.shape[1])
+    _call("dl_expect", wiring.shape[1], table, padded, wiring, values, nodes, outputs, padded.shape[1])
+    return _cut(values, features.shape[1])
+
+
+def sum_entries(grad: Tensor, address: Tensor, n: int) -> Tensor:
+    """Return the table gradient (nodes, outputs, 2**n) of `read_tables`, for that of its values."""
+    padded = _pad(grad)
+    nodes, batch = address.shape
+    outputs = grad.shape[0] // nodes
+    result = torch.empty(nodes, outputs, 2**n)
+    _call("dl_sum_entries", n, padded, address, result, nodes, outputs, batch)
+    return result
+
+
+def expect_table_gradient(grad: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
+    """Return the table gradient (nodes, outputs, 2**n) of `expect`, for that of its values."""
+    padded, padded_grad = _pad(features), _pad(grad)
+    nodes, n = wiring.shape
+    outputs = grad.shape[0] // nodes
+    result = torch.empty(nodes, outputs, 2**n)
+    _call("dl_expect_table_gradient", n, padded_grad, padded, wiring, result, nodes, outputs, padded.shape[1])
+    return result
+
+
+def spread(table: Tensor, diagonal: Tensor) -> Tensor:
+    """Return differences (nodes, outputs, n, 2**(n - 1)) across each address bit of the tables spread over addresses.
+
+    Spreading multiplies a table's Walsh transform by `diagonal` (2**n).
+    """
+    nodes, outputs, entries = table.shape
+    n = entries.bit_length() - 1
+    result = torch.empty(nodes, outputs, n, entries // 2)
+    _call("dl_spread", n, table, diagonal, result, nodes * outputs)
+    return result
+
+
+def sum_by_feature(kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
+    """Return the gradient (inputs, batch) of the features, summed over the pins that read them.
+
+    Parameters
+    ----------
+    kind : what the gradient of a pin is computed from: GIVEN, it is `grad` (nodes * n, batch); DIFFERENCES, `table` is
+        what `spread` returned; EXPECTED, `table` is the table of `expect`.
+    grad : gradient of the values, (nodes * outputs, batch).
+    address : as `read_tables` returned it; not read unless `kind` is DIFFERENCES.
+    features, wiring : as in `read_tables`.
+    """
+    padded, padded_grad = _pad(features), _pad(grad)
+    result = torch.empty(padded.shape)
+    arguments = _rule_arguments(padded_grad, table, address, padded, wiring)
+    _call("dl_sum_by_feature", kind, wiring.shape[1], arguments, result, features.shape[0])
+    return _cut(result, features.shape[1])
+
+
+def correlate(
+    kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor, candidates: Tensor
+) -> Tensor:
+    """Return (nodes, n, choices): sums over the batch of a pin's gradient times each of its candidate features.
+
+    `candidates` is int64 (nodes, n, choices); all else as in `sum_by_feature`.
+    """
+    _check_indices(candidates, features.shape[0])
+    padded, padded_grad = _pad(features), _pad(grad)
+    result = torch.empty(candidates.shape)
+    arguments = _rule_arguments(padded_grad, table, address, padded, wiring)
+    _call("dl_correlate", kind, wiring.shape[1], arguments, candidates, result, candidates.shape[2])
+    return result
+
+
+def choose(logits: Tensor, candidates: Tensor) -> Tensor:
+    """Return int64 (nodes, n): the candidate with the largest logit, the first of equals."""
+    chosen = torch.empty(candidates.shape[:2], dtype=torch.int64)
+    _call("dl_choose", logits, candidates, chosen, chosen.numel(), candidates.shape[2])
+    return chosen
+
+
+def _rule_arguments(grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor) -> ctypes.Structure:
+    nodes = wiring.shape[0]
+    pointers = [tensor.data_ptr() for tensor in (grad, table, address, features, wiring)]
+    return _RuleArguments(*pointers, nodes, grad.shape[0] // nodes, features.shape[1])
+
+
+def _call(name: str, *arguments: Tensor | ctypes.Structure | int) -> None:
+    values = [
+        argument.data_ptr()
+        if isinstance(argument, Tensor)
+        else ctypes.byref(argument)
+        if isinstance(argument, ctypes.Structure)
+        else argument
+        for argument in arguments
+    ]
+    getattr(_library(), name)(*values, torch.get_num_threads())
+
+
+def _check_indices(indices: Tensor, limit: int) -> None:
+    if not _library().dl_all_below(indices.data_ptr(), indices.numel(), limit):
+        raise IndexError(f"A pin is wired to an input that does not exist; there are {limit}.")
+
+
+def _pad(rows: Tensor) -> Tensor:
+    missing = -rows.shape[1] % LANES
+    return torch.nn.functional.pad(rows, (0, missing)) if missing else rows
+
+
+def _cut(rows: Tensor, batch: int) -> Tensor:
+    return rows if rows.shape[1] == batch else rows[:, :batch].contiguous()
+
+
+@lru_cache(maxsize=1)
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(library_path()))
+    for name, types in _ARGUMENTS.items():
+        function = getattr(library, name)
+        function.argtypes = types
+        function.restype = None
+    library.dl_all_below.restype = ctypes.c_int
+    return library

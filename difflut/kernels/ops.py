@@ -1,0 +1,98 @@
+"""The CPU kernels as torch operators ``torch.ops.difflut.*``, which torch.compile can see the shapes of.
+
+They take tensors of any layout and have no gradient of their own: `difflut.rules.fused` joins them to rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from difflut.kernels import cpu
+
+_RULE = "int kind, Tensor grad, Tensor table, Tensor address, Tensor features, Tensor wiring"
+_library = torch.library.Library("difflut", "DEF")  # type: ignore[no-untyped-call]
+
+
+def _define(schema: str, kernel: Callable[..., object], shapes: Callable[..., object]) -> None:
+    name = schema[: schema.index("(")]
+    _library.define(schema)  # type: ignore[no-untyped-call]
+
+    def run(*arguments: object) -> object:
+        return kernel(*(x.contiguous() if isinstance(x, Tensor) else x for x in arguments))
+
+    _library.impl(name, run, "CPU")  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"difflut::{name}", shapes, lib=_library)
+
+
+def _rows(table: Tensor, features: Tensor) -> Tensor:
+    return features.new_empty(table.shape[0] * table.shape[1], features.shape[1])
+
+
+def _shapes_read_tables(table: Tensor, features: Tensor, wiring: Tensor) -> tuple[Tensor, Tensor]:
+    padded = (features.shape[1] + cpu.LANES - 1) // cpu.LANES * cpu.LANES
+    return _rows(table, features), features.new_empty(wiring.shape[0], padded, dtype=torch.uint8)
+
+
+def _shapes_expect(table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
+    return _rows(table, features)
+
+
+def _shapes_sum_entries(grad: Tensor, address: Tensor, n: int) -> Tensor:
+    nodes = address.shape[0]
+    return grad.new_empty(nodes, grad.shape[0] // nodes, 2**n)
+
+
+def _shapes_expect_table_gradient(grad: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
+    nodes, n = wiring.shape
+    return grad.new_empty(nodes, grad.shape[0] // nodes, 2**n)
+
+
+def _shapes_spread(table: Tensor, diagonal: Tensor) -> Tensor:
+    nodes, outputs, entries = table.shape
+    return table.new_empty(nodes, outputs, entries.bit_length() - 1, entries // 2)
+
+
+def _shapes_sum_by_feature(
+    kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor
+) -> Tensor:
+    return features.new_empty(features.shape)
+
+
+def _shapes_correlate(
+    kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor, candidates: Tensor
+) -> Tensor:
+    return features.new_empty(candidates.shape)
+
+
+def _shapes_choose(logits: Tensor, candidates: Tensor) -> Tensor:
+    return candidates.new_empty(candidates.shape[:2])
+
+
+_define(
+    "read_tables(Tensor table, Tensor features, Tensor wiring) -> (Tensor, Tensor)",
+    cpu.read_tables,
+    _shapes_read_tables,
+)
+_define("expect(Tensor table, Tensor features, Tensor wiring) -> Tensor", cpu.expect, _shapes_expect)
+_define("sum_entries(Tensor grad, Tensor address, int n) -> Tensor", cpu.sum_entries, _shapes_sum_entries)
+_define(
+    "expect_table_gradient(Tensor grad, Tensor features, Tensor wiring) -> Tensor",
+    cpu.expect_table_gradient,
+    _shapes_expect_table_gradient,
+)
+_define("spread(Tensor table, Tensor diagonal) -> Tensor", cpu.spread, _shapes_spread)
+_define(f"sum_by_feature({_RULE}) -> Tensor", cpu.sum_by_feature, _shapes_sum_by_feature)
+_define(f"correlate({_RULE}, Tensor candidates) -> Tensor", cpu.correlate, _shapes_correlate)
+_define("choose(Tensor logits, Tensor candidates) -> Tensor", cpu.choose, _shapes_choose)
+
+read_tables = torch.ops.difflut.read_tables
+expect = torch.ops.difflut.expect
+sum_entries = torch.ops.difflut.sum_entries
+expect_table_gradient = torch.ops.difflut.expect_table_gradient
+spread = torch.ops.difflut.spread
+sum_by_feature = torch.ops.difflut.sum_by_feature
+correlate = torch.ops.difflut.correlate
+choose = torch.ops.difflut.choose

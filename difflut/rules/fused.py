@@ -1,0 +1,112 @@
+"""Rules on tables as the kernels run them: pins are read where they are, and their gradients go where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from difflut.kernels import chosen_for, ops
+from difflut.kernels.cpu import DIFFERENCES, EXPECTED
+from difflut.rules.pins import Pins, Routing, WiredPins, gather_pins
+from difflut.rules.routing import differentiate_choice
+
+
+class TableRule(NamedTuple):
+    """A training rule on tables (num_nodes, outputs, 2**n).
+
+    Parameters
+    ----------
+    twin : the rule in torch, on gathered pins, differentiable as often as the rule is.
+    reads_entries : it answers the entry at the thresholded pins, else the expectation of `multilinear`.
+    diagonal : its pin gradients are differences of the tables after their Walsh transforms have been multiplied by
+        this function of n, float64 (2**n,); None if its gradients are those of `multilinear`.
+    """
+
+    twin: Callable[[Tensor, Tensor], Tensor]
+    reads_entries: bool
+    diagonal: Callable[[int], Tensor] | None
+
+
+def apply_rule(rule: TableRule, table: Tensor, pins: Pins) -> Tensor:
+    """Return the answers (num_nodes, outputs, batch), from a kernel if there is one for these tensors."""
+    if isinstance(pins, Tensor):
+        nodes, n = pins.shape[:2]
+        wiring = torch.arange(nodes * n, device=pins.device).view(nodes, n)
+        wired = WiredPins(pins.flatten(0, 1), wiring)
+    else:
+        wired = pins
+    features = wired.features
+    if table.dtype == torch.float32 and features.dtype in (torch.float16, torch.bfloat16):  # as autocast leaves them
+        features = features.to(torch.float32)
+    if not chosen_for(wired.wiring.shape[1], table, features):
+        return rule.twin(table, gather_pins(pins))
+    candidates, logits, tau = wired.routing or (None, None, 1.0)
+    result: Tensor = _Fused.apply(table, features, logits, wired.wiring, candidates, tau, rule)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        table: Tensor,
+        features: Tensor,
+        logits: Tensor | None,
+        wiring: Tensor,
+        candidates: Tensor | None,
+        tau: float,
+        rule: TableRule,
+    ) -> Tensor:
+        address = None
+        if rule.reads_entries:
+            values, address = ops.read_tables(table, features, wiring)
+        else:
+            values = ops.expect(table, features, wiring)
+        ctx.save_for_backward(table, features, logits, wiring, candidates, address)
+        ctx.tau = tau
+        ctx.rule = rule
+        answers: Tensor = values.view(*table.shape[:2], features.shape[1])
+        return answers
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        differentiate = _differentiate_twin if torch.is_grad_enabled() else _differentiate
+        return *differentiate(ctx, grad), None, None, None, None
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of table, features and logits."""
+    table, features, logits, wiring, candidates, address = ctx.saved_tensors
+    rows = grad.flatten(0, 1)
+    n = wiring.shape[1]
+    grad_table = grad_features = grad_logits = None
+    if ctx.rule.diagonal is None:
+        kind, weights = EXPECTED, table
+        if ctx.needs_input_grad[0]:
+            grad_table = ops.expect_table_gradient(rows, features, wiring)
+    else:
+        kind, weights = DIFFERENCES, ops.spread(table, ctx.rule.diagonal(n).to(table))
+        if ctx.needs_input_grad[0]:
+            grad_table = ops.sum_entries(rows, address, n)
+    if address is None:
+        address = wiring.new_empty(0, dtype=torch.uint8)
+    if ctx.needs_input_grad[1]:
+        grad_features = ops.sum_by_feature(kind, rows, weights, address, features, wiring)
+    if ctx.needs_input_grad[2]:
+        gains = ops.correlate(kind, rows, weights, address, features, wiring, candidates)
+        grad_logits = differentiate_choice(gains, logits, ctx.tau)
+    return grad_table, grad_features, grad_logits
+
+
+def _differentiate_twin(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """As `_differentiate`, in a form that can be differentiated again."""
+    table, features, logits, wiring, candidates, _ = ctx.saved_tensors
+    routing = None if logits is None else Routing(candidates, logits, ctx.tau)
+    values = ctx.rule.twin(table, WiredPins(features, wiring, routing).gather())
+    wanted = [x for x, needed in zip((table, features, logits), ctx.needs_input_grad, strict=False) if needed]
+    found = iter(torch.autograd.grad(values, wanted, grad, create_graph=True))
+    grad_table, grad_features, grad_logits = (next(found) if n else None for n in ctx.needs_input_grad[:3])
+    return grad_table, grad_features, grad_logits

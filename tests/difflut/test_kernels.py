@@ -1,0 +1,354 @@
+"""The kernels against their twins in torch, and which of them runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from difflut import kernels
+from difflut.errors import KernelError
+from difflut.kernels import build, choice, ops
+from difflut.layers import LearnableLayer
+from difflut.rules import (
+    Pins,
+    Routing,
+    WiredPins,
+    choose,
+    hard_lookup,
+    hard_lookup_expected,
+    hard_lookup_harmonic,
+    look_up,
+    multilinear,
+    route_hard,
+)
+
+Rule = Callable[[Tensor, Pins], Tensor]
+RULES: list[Rule] = [multilinear, hard_lookup, hard_lookup_harmonic, hard_lookup_expected]
+INPUTS = 23
+
+
+class Case:
+    """Random tables, features and wiring of a few nodes, and the leaves that gradients are wanted for."""
+
+    def __init__(self, n: int, outputs: int, batch: int, *, choices: int = 0, nodes: int = 7, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.table = torch.rand(nodes, outputs, 2**n, generator=generator).requires_grad_()
+        self.features = torch.rand(INPUTS, batch, generator=generator).requires_grad_()
+        self.leaves = [self.table, self.features]
+        self.wiring = torch.randint(0, INPUTS, (nodes, n), generator=generator)
+        self.routing = None
+        if choices:
+            candidates = torch.randint(0, INPUTS, (nodes, n, choices), generator=generator)
+            logits = torch.randn(nodes, n, choices, generator=generator).requires_grad_()
+            self.leaves.append(logits)
+            self.wiring = choose(logits, candidates)
+            self.routing = Routing(candidates, logits, 0.7)
+        self.grad = torch.randn(nodes, outputs, batch, generator=generator)
+
+    @property
+    def pins(self) -> WiredPins:
+        return WiredPins(self.features, self.wiring, self.routing)
+
+    def answer(self, rule: Rule, implementation: str) -> tuple[Tensor, ...]:
+        """The rule's values and the gradients of all leaves."""
+        with kernels.use(implementation):
+            values = rule(self.table, self.pins)
+            return values.detach(), *torch.autograd.grad(values, self.leaves, self.grad)
+
+
+def assert_equal_to_twin(case: Case, rule: Rule) -> None:
+    found, expected = case.answer(rule, "cpu"), case.answer(rule, "torch")
+    if rule is not multilinear:
+        assert torch.equal(found[0], expected[0])
+    for name, one, other in zip(("values", "table", "features", "logits"), found, expected, strict=False):
+        assert one.shape == other.shape
+        assert (one - other).abs().max() <= 3e-6 * other.abs().max().clamp_min(1), name
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n", range(1, choice.MAX_PINS + 1))
+def test_a_kernel_is_its_twin(n: int, rule: Rule) -> None:
+    for outputs, batch, choices in product((1, 2, 3), (1, 16, 37, 160), (0, 5, 17)):
+        assert_equal_to_twin(Case(n, outputs, batch, choices=choices), rule)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_kernel_is_its_twin_when_work_is_cut_into_blocks(rule: Rule) -> None:
+    """Feature gradients of many inputs are summed for a few samples at a time."""
+    case = Case(4, 1, 300, nodes=40)
+    features = torch.rand(5000, 300).requires_grad_()
+    case.leaves[1] = case.features = features
+    case.wiring = torch.randint(0, 5000, (40, 4))
+    assert_equal_to_twin(case, rule)
+
+
+@given(st.integers(1, 8), st.integers(1, 3), st.integers(1, 70), st.integers(0, 20), st.integers(0, 2**32))
+def test_kernels_of_any_shape(n: int, outputs: int, batch: int, choices: int, seed: int) -> None:
+    for rule in RULES:
+        assert_equal_to_twin(Case(n, outputs, batch, choices=choices, seed=seed), rule)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_gathered_pins_get_the_same_answers(rule: Rule) -> None:
+    case = Case(5, 2, 30)
+    values, _, grad_features = case.answer(rule, "cpu")
+    pins = case.pins.gather()
+    assert torch.equal(rule(case.table, pins), values)
+    (grad_gathered,) = torch.autograd.grad(rule(case.table, pins), case.features, case.grad)
+    assert torch.allclose(grad_gathered, grad_features, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_second_derivatives(rule: Rule) -> None:
+    case = Case(3, 2, 20, choices=4)
+
+    def penalty(implementation: str) -> tuple[Tensor, ...]:
+        with kernels.use(implementation):
+            gradients = torch.autograd.grad(rule(case.table, case.pins), case.leaves, case.grad, create_graph=True)
+            size = torch.stack([x.square().sum() for x in gradients]).sum()
+            return torch.autograd.grad(size, case.leaves, allow_unused=True)
+
+    for found, expected in zip(penalty("cpu"), penalty("torch"), strict=True):
+        assert (found is None) == (expected is None)
+        assert found is None or torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_routing_of_pins_that_are_gathered(binary: bool) -> None:
+    case = Case(4, 1, 50, choices=6)
+    with torch.no_grad():
+        if binary:
+            case.features.round_()
+    candidates, logits, tau = case.routing or pytest.fail("no routing")
+    grad = torch.randn(28, 50, generator=torch.Generator().manual_seed(1))
+
+    def answer(implementation: str) -> tuple[Tensor, ...]:
+        with kernels.use(implementation):
+            pins = route_hard(case.features, case.wiring.flatten(), candidates.flatten(0, 1), logits.flatten(0, 1), tau)
+            return pins.detach(), *torch.autograd.grad(pins, [case.features, logits], grad)
+
+    for found, expected in zip(answer("cpu"), answer("torch"), strict=True):
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_choices_are_first_of_equals() -> None:
+    logits = torch.tensor([[[1.0, 3.0, 3.0], [0.0, 0.0, 0.0]], [[-5.0, -7.0, -5.0], [0.0, float("nan"), 9.0]]])
+    candidates = torch.arange(12).view(2, 2, 3)
+    for implementation in kernels.IMPLEMENTATIONS:
+        with kernels.use(implementation):
+            assert choose(logits, candidates).tolist() == [[1, 3], [6, 10]]
+
+
+@given(st.integers(1, 40), st.integers(0, 2**32))
+def test_choices_are_the_largest(choices: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(-3, 3, (5, 3, choices), generator=generator).float()
+    candidates = torch.randint(0, 100, (5, 3, choices), generator=generator)
+    with kernels.use("cpu"):
+        found = choose(logits, candidates)
+    best = [[row.index(max(row)) for row in node] for node in logits.tolist()]
+    assert torch.equal(found, candidates.gather(2, torch.tensor(best).unsqueeze(2)).squeeze(2))
+
+
+def test_look_up_reads_bits_and_has_no_gradient() -> None:
+    case = Case(6, 2, 33)
+    bits = case.table >= 0.5
+    with kernels.use("cpu"):
+        found = look_up(bits, case.pins)
+    with kernels.use("torch"):
+        assert torch.equal(found, look_up(bits, case.pins))
+    assert not found.requires_grad
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_bits_do_not_depend_on_the_number_of_threads(rule: Rule) -> None:
+    case = Case(6, 1, 500, choices=16, nodes=50)
+    before = torch.get_num_threads()
+    try:
+        answers = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            answers.append(case.answer(rule, "cpu"))
+    finally:
+        torch.set_num_threads(before)
+    for other in answers[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(answers[0], other, strict=True))
+
+
+def test_features_of_any_layout_and_half_precision() -> None:
+    case = Case(4, 1, 32)
+    with kernels.use("cpu"):
+        expected = multilinear(case.table, case.pins)
+        transposed = case.features.t().contiguous().t()
+        assert torch.equal(multilinear(case.table, WiredPins(transposed, case.wiring)), expected)
+        half = case.features.detach().to(torch.bfloat16)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = multilinear(case.table, WiredPins(half, case.wiring))
+        assert torch.equal(found, multilinear(case.table, WiredPins(half.float(), case.wiring)))
+
+
+def test_wiring_to_an_input_that_does_not_exist_is_an_error() -> None:
+    case = Case(3, 1, 16)
+    for index in (-1, INPUTS):
+        case.wiring[2, 1] = index
+        with kernels.use("cpu"), pytest.raises(IndexError, match=f"there are {INPUTS}"):
+            multilinear(case.table, case.pins)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, while it traces
+@pytest.mark.parametrize("rule", RULES)
+def test_operators_fit_torch_compile(rule: Rule) -> None:
+    case = Case(3, 2, 20, choices=4)
+
+    def compute(table: Tensor, features: Tensor, logits: Tensor) -> Tensor:
+        assert case.routing is not None
+        return rule(table, WiredPins(features, case.wiring, case.routing._replace(logits=logits)))
+
+    with kernels.use("cpu"):
+        compiled = torch.compile(compute, backend="aot_eager", fullgraph=True)
+        values = compiled(*case.leaves)
+        gradients = torch.autograd.grad(values, case.leaves, case.grad)
+    for found, expected in zip((values, *gradients), case.answer(rule, "cpu"), strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_operators_say_what_shapes_they_return() -> None:
+    case = Case(3, 2, 20, choices=4)
+    table, features, rows = case.table.detach(), case.features.detach(), case.grad.flatten(0, 1)
+    assert case.routing is not None
+    candidates, logits, _ = case.routing
+    _, address = ops.read_tables(table, features, case.wiring)
+    differences = ops.spread(table, torch.ones(8))
+    rule = (1, rows, differences, address, features, case.wiring)
+    for operator, arguments in {
+        ops.read_tables: (table, features, case.wiring),
+        ops.expect: (table, features, case.wiring),
+        ops.sum_entries: (rows, address, 3),
+        ops.expect_table_gradient: (rows, features, case.wiring),
+        ops.spread: (table, torch.ones(8)),
+        ops.sum_by_feature: rule,
+        ops.correlate: (*rule, candidates),
+        ops.choose: (logits.detach(), candidates),
+    }.items():
+        torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("implementation", kernels.IMPLEMENTATIONS)
+def test_an_implementation_can_be_forced(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with kernels.use(implementation):
+        assert kernels.describe().implementation == implementation
+    monkeypatch.setenv("DIFFLUT_KERNELS", implementation)
+    assert kernels.describe().implementation == implementation
+    assert kernels.chosen_for(3, torch.zeros(2)) == (implementation == "cpu")
+
+
+def test_unknown_implementations_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KernelError, match="implementation is 'fast'; available: torch, cpu"), kernels.use("fast"):
+        pass
+    monkeypatch.setenv("DIFFLUT_KERNELS", "fast")
+    with pytest.raises(KernelError, match="The environment variable DIFFLUT_KERNELS is 'fast'"):
+        kernels.describe()
+
+
+def test_kernels_leave_other_types_and_wide_nodes_to_torch() -> None:
+    with kernels.use("cpu"):
+        assert kernels.chosen_for(8, torch.zeros(2))
+        assert not kernels.chosen_for(9, torch.zeros(2))
+        assert not kernels.chosen_for(8, torch.zeros(2, dtype=torch.float64))
+        assert not kernels.chosen_for(8, torch.zeros(0))
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
+ONE_STEP = """
+import torch
+from difflut.rules import multilinear
+print(multilinear(torch.rand(2, 1, 4), torch.rand(2, 2, 3)).shape)
+multilinear(torch.rand(2, 1, 4), torch.rand(2, 2, 3))
+"""
+
+
+def test_without_a_compiler_torch_runs_and_says_so_once() -> None:
+    done = run_python(ONE_STEP, CXX="/nowhere/g++")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("There is no C++ compiler, so training runs on torch alone") == 1
+    done = run_python("from difflut import kernels; print(kernels.describe())", CXX="/nowhere/g++")
+    assert done.stdout.startswith("torch: there is no C++ compiler; install g++")
+    done = run_python(ONE_STEP, CXX="/nowhere/g++", DIFFLUT_KERNELS="cpu")
+    assert "KernelError: The CPU kernels need a C++ compiler" in done.stderr
+    done = run_python(ONE_STEP, CXX="/nowhere/g++", DIFFLUT_KERNELS="torch")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def make_compiler(folder: Path, script: str) -> str:
+    path = folder / "cxx"
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_compiler_that_fails_is_an_error(tmp_path: Path) -> None:
+    compiler = make_compiler(tmp_path, '[ "$1" = --version ] && echo broken 1.0 || { echo no such flag >&2; exit 1; }')
+    done = run_python(ONE_STEP, CXX=compiler, DIFFLUT_CACHE_DIR=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    assert "KernelError: The compiler failed with the CPU kernels" in done.stderr
+    assert "no such flag" in done.stderr
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_library_is_compiled_once_per_compiler_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFFLUT_CACHE_DIR", str(tmp_path / "cache"))
+    count = tmp_path / "count"
+    write_output = f'echo x >> {count}; while [ "$1" != -o ]; do shift; done; echo > "$2"'
+    compiler = make_compiler(tmp_path, f'[ "$1" = --version ] && echo fake 1.0 && exit; {write_output}')
+    first = build.build_library(compiler)
+    assert build.build_library(compiler) == first
+    assert count.read_text().count("x") == 1
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "cpu_kernels.cpp").write_text("int other;\n")
+    monkeypatch.setattr(build, "kernel_sources", lambda: tmp_path / "sources")
+    assert build.build_library(compiler) != first
+    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".so", ".so"]
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DIFFLUT_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    with pytest.raises(KernelError, match="set DIFFLUT_CACHE_DIR to a folder that can be written"):
+        build.build_library(make_compiler(tmp_path, "echo fake 1.0"))
+
+
+def test_weights_after_steps_do_not_depend_on_the_number_of_threads() -> None:
+    def train(threads: int) -> list[Tensor]:
+        torch.set_num_threads(threads)
+        layers = torch.nn.Sequential(LearnableLayer(40, 60, "dwn", n=6), LearnableLayer(60, 20, "probabilistic", n=4))
+        optimizer = torch.optim.Adam(layers.parameters(), lr=0.01, fused=True)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(20):
+            x = torch.rand(70, 40, generator=generator).round()
+            loss = (layers(x) - x[:, :20]).square().mean()
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+        return [parameter.detach() for parameter in layers.parameters()]
+
+    before = torch.get_num_threads()
+    try:
+        one, two = train(1), train(2)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(x, y) for x, y in zip(one, two, strict=True))
