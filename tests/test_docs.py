@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
+from difflut.registry import REGISTRY
 from difflut_compiler import driver
 from difflut_compiler.cli import app
 from tests.documents.session import registry_restored
@@ -110,6 +111,21 @@ def check_options(program: str, words: list[str]) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link names a file of the repository, and a heading that is in it."""
     assert list(find_broken_links(page)) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("components/encoders.md", REGISTRY.list_encoders()),
+        ("components/layers.md", REGISTRY.list_layers()),
+        ("components/nodes.md", REGISTRY.list_nodes()),
+        ("components.md", [*REGISTRY.list_initializers(), *REGISTRY.list_regularizers()]),
+    ],
+)
+def test_components_guide_has_every_name(page: str, names: list[str]) -> None:
+    """Every component that can be asked for by name is on its page."""
+    text = (ROOT / "docs" / "USER_GUIDE" / page).read_text(encoding="utf-8")
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

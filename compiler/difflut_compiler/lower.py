@@ -5,7 +5,8 @@ subclass is refused too: it may compute something else than its base. A model is
 encoder, stages and votes, whatever its class; one that overrides how the chain is computed is refused.
 
 A new kind of layer is a `difflut.layers.LutStage`, whose `wired_banks` say all that hardware and proof need, and takes
-one line in ``_LOWERINGS``. A subclass of `difflut.layers.BaseLUTLayer` that does not override ``forward`` takes none.
+one line in ``_LOWERINGS``. Subclasses of `difflut.layers.BaseLUTLayer` and `difflut.encoders.BaseEncoder` take none, as
+long as they do not override how layers and encoders compute.
 """
 
 from __future__ import annotations
@@ -18,17 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from difflut.encoders import (
-    BaseEncoder,
-    BinaryEncoder,
-    DistributiveThermometerEncoder,
-    GaussianThermometerEncoder,
-    GrayEncoder,
-    LogarithmicEncoder,
-    OneHotEncoder,
-    SignMagnitudeEncoder,
-    ThermometerEncoder,
-)
+from difflut.encoders import BaseEncoder, CodedEncoder
 from difflut.input_format import InputFormat
 from difflut.layers import BaseLUTLayer, BitPlanes, ConvolutionalLayer, LutStage, OrPool2d, WiredBank
 from difflut.models import BaseLUTModel
@@ -104,9 +95,20 @@ def _lower_module(state: Lowering, name: str, module: nn.Module) -> None:
     function = _LOWERINGS.get(type(module))
     if isinstance(module, BaseLUTLayer) and type(module).forward is BaseLUTLayer.forward:
         function = _lower_stage  # however it is wired, it answers as its mapping and the tables of its bank say
+    if isinstance(module, BaseEncoder) and _encodes_by_code_table(type(module)):
+        function = _lower_encoder  # whatever the thresholds and the code are
     if function is None:
         raise _refusal(name, module, list(_LOWERINGS))
     function(state, name, module)
+
+
+def _encodes_by_code_table(encoder: type[BaseEncoder]) -> bool:
+    """Whether a kind of encoder computes what its thresholds and its code table say."""
+    if encoder.encode is not BaseEncoder.encode or encoder.forward is not BaseEncoder.forward:
+        return False
+    if issubclass(encoder, CodedEncoder):
+        return encoder.code_bits is CodedEncoder.code_bits
+    return encoder.code_bits is BaseEncoder.code_bits and encoder.code_table is BaseEncoder.code_table
 
 
 def _refusal(where: str, module: nn.Module, supported: Sequence[type]) -> CompilerError:
@@ -245,14 +247,7 @@ def _lower_group_sum(state: Lowering, name: str, group_sum: GroupSum) -> None:
 
 
 _LOWERINGS: dict[type[nn.Module], Callable[[Lowering, str, Any], None]] = {
-    BinaryEncoder: _lower_encoder,
-    DistributiveThermometerEncoder: _lower_encoder,
-    GaussianThermometerEncoder: _lower_encoder,
-    GrayEncoder: _lower_encoder,
-    LogarithmicEncoder: _lower_encoder,
-    OneHotEncoder: _lower_encoder,
-    SignMagnitudeEncoder: _lower_encoder,
-    ThermometerEncoder: _lower_encoder,
+    BaseEncoder: _lower_encoder,  # and every subclass that encodes as it does
     BaseLUTLayer: _lower_stage,  # and every subclass that does not override forward
     ConvolutionalLayer: _lower_stage,
     OrPool2d: _lower_stage,

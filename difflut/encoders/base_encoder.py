@@ -23,7 +23,8 @@ class BaseEncoder(nn.Module, ABC):
     agree exactly. The thresholds are a buffer: they travel with ``state_dict`` and ``to``, and load into an encoder
     that was never fitted.
 
-    This class is the thermometer code: a threshold per bit, and the bits are the comparisons themselves.
+    This class is the thermometer code: a threshold per bit, and the bits are the comparisons themselves. A subclass
+    says where the thresholds are (`compute_thresholds`); one with another code is a `CodedEncoder`.
 
     Parameters
     ----------
@@ -115,11 +116,11 @@ class BaseEncoder(nn.Module, ABC):
         features = self.thresholds.shape[0]
         if values.shape[1] != features:
             raise ValueError(f"{type(self).__name__} was fitted on {features} features but got {values.shape[1]}.")
-        bits = self._code_bits(values.t())
+        bits = self.code_bits(values.t())
         return bits.flatten(0, 1).t() if self.flatten else bits.permute(2, 0, 1)
 
-    def _code_bits(self, values: Tensor) -> Tensor:
-        """Return the bits, float32 (features, num_bits, batch), of values (features, batch)."""
+    def code_bits(self, values: Tensor) -> Tensor:
+        """Return the bits, float32 (features, num_bits, batch), of values (features, batch), as `code_table` says."""
         return (values.unsqueeze(1) > self.thresholds.unsqueeze(2)).to(torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:

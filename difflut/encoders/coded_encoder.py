@@ -29,7 +29,7 @@ class CodedEncoder(BaseEncoder):
     @abstractmethod
     def code_table(self) -> Tensor: ...
 
-    def _code_bits(self, values: Tensor) -> Tensor:
+    def code_bits(self, values: Tensor) -> Tensor:
         # Counting thresholds by bisection is exact as comparing with each one, and needs no memory for the answers.
         dtype = torch.promote_types(values.dtype, self.thresholds.dtype)
         levels = torch.searchsorted(self.thresholds.to(dtype), values.to(dtype).contiguous())

@@ -4,7 +4,7 @@ from difflut.layers.base_layer import BaseLUTLayer
 from difflut.layers.bit_planes import BitPlanes
 from difflut.layers.convolution_config import ConvolutionConfig
 from difflut.layers.convolutional_layer import ConvolutionalLayer
-from difflut.layers.feature_wise_groups_layer import FeatureWiseGroupingLayer
+from difflut.layers.feature_groups_layer import FeatureGroupsLayer
 from difflut.layers.layer_config import LayerConfig
 from difflut.layers.learnable_layer import LearnableLayer
 from difflut.layers.lut_stage import LutStage, TableBank, WiredBank
@@ -16,7 +16,7 @@ __all__ = [
     "BitPlanes",
     "ConvolutionConfig",
     "ConvolutionalLayer",
-    "FeatureWiseGroupingLayer",
+    "FeatureGroupsLayer",
     "LayerConfig",
     "LearnableLayer",
     "LutStage",

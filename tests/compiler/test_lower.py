@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from difflut import REGISTRY, GroupSum, InputFormat, SimpleFeedForward
-from difflut.encoders import ThermometerEncoder
+from difflut.encoders import GrayEncoder, ThermometerEncoder
 from difflut.layers import BaseLUTLayer, RandomLayer
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.evaluation import evaluate_nets
@@ -165,7 +165,20 @@ class MyLayer(RandomLayer):
 
 
 class MyEncoder(ThermometerEncoder):
-    pass
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return 1 - super().encode(x)
+
+
+class MyBits(GrayEncoder):
+    def code_bits(self, values: torch.Tensor) -> torch.Tensor:
+        return 1 - super().code_bits(values)
+
+
+class MyCode(ThermometerEncoder):
+    """Its bits are still those of a thermometer, so the table does not say what it computes."""
+
+    def code_table(self) -> torch.Tensor:
+        return ~super().code_table()
 
 
 class MyGroupSum(GroupSum):
@@ -197,7 +210,10 @@ REFUSALS: list[tuple[Callable[[SimpleFeedForward], Any], str]] = [
         disguise(lambda model: model.layers[1], MyLayer),
         "layers.1 is a MyLayer, which has no hardware form; supported are",
     ),
-    (disguise(lambda model: model.encoder, MyEncoder), "encoder is a MyEncoder, which has no hardware form"),
+    *(
+        (disguise(lambda model: model.encoder, cls), f"encoder is a {cls.__name__}, which has no hardware form")
+        for cls in (MyEncoder, MyBits, MyCode)
+    ),
     (disguise(lambda model: model.output_layer, MyGroupSum), "class_counts is a MyGroupSum, which has no hardware"),
     (disguise(lambda model: model, MyModel), "the model is a MyModel, which has its own forward, so it"),
     (give_it_its_own_votes, "the model is a SimpleFeedForward, which has its own class_counts, so it"),

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from difflut import REGISTRY, InputFormat, SimpleFeedForward
-from difflut.encoders import GrayEncoder, ThermometerEncoder
+from difflut.encoders import BaseEncoder, CodedEncoder, GrayEncoder, ThermometerEncoder
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import XOR_FAN_IN, code_flips, lower
@@ -56,6 +57,40 @@ def expected_codes(model: SimpleFeedForward, inputs: np.ndarray) -> list[list[in
     thresholds = model.encoder.thresholds[0].tolist()
     scale = model.input_format.scale
     return [table[sum(integer * scale > threshold for threshold in thresholds)] for integer in inputs[:, 0].tolist()]
+
+
+class DoublingThermometer(BaseEncoder):
+    """Thresholds of a user's own: each twice as far from the minimum as the one before."""
+
+    def compute_thresholds(self, values: Tensor) -> Tensor:
+        low = values.amin(0).unsqueeze(1)
+        return low + (values.amax(0).unsqueeze(1) - low) / 2.0 ** torch.arange(self.num_bits, 0, -1)
+
+
+class EvenAndHigh(CodedEncoder):
+    """A code of a user's own: bit 0 says whether the level is even, the others are a thermometer."""
+
+    def compute_thresholds(self, values: Tensor) -> Tensor:
+        return torch.quantile(values, torch.linspace(0.1, 0.9, self.num_thresholds, dtype=torch.float64), dim=0).t()
+
+    def code_table(self) -> Tensor:
+        table = BaseEncoder.code_table(self)
+        table[:, 0] = torch.arange(self.num_thresholds + 1) % 2 == 0
+        return table
+
+
+@pytest.mark.filterwarnings("ignore:GroupSum")
+@pytest.mark.parametrize("input_format", FORMATS, ids=str)
+@pytest.mark.parametrize("encoder", [DoublingThermometer, EvenAndHigh])
+def test_encoders_of_ones_own_lower_to_what_they_compute(encoder: type[BaseEncoder], input_format: InputFormat) -> None:
+    model = bit_model("thermometer", 4, input_format)
+    reals = model.input_format.to_reals(torch.arange(input_format.min_integer, input_format.max_integer + 1))
+    model.encoder = encoder(4).fit(reals.to(torch.float32).unsqueeze(1))
+    graph = lower(model, "network")
+    inputs = all_inputs(graph)
+    codes = evaluate_nets(graph, inputs, code_nets(graph, model)).T.tolist()
+    assert codes == expected_codes(model, inputs)
+    assert codes == model.encode(model.input_format.to_reals(torch.from_numpy(inputs))).tolist()
 
 
 @pytest.mark.filterwarnings("ignore:GroupSum")

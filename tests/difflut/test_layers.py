@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from difflut.layers import BaseLUTLayer, FeatureWiseGroupingLayer, LayerConfig, LearnableLayer, RandomLayer
-from difflut.layers.feature_wise_groups_layer import wire_groups
+from difflut.layers import BaseLUTLayer, FeatureGroupsLayer, LayerConfig, LearnableLayer, RandomLayer
+from difflut.layers.feature_groups_layer import wire_groups
 from difflut.layers.wiring import draw_covering_rows, draw_distinct_rows
 from difflut.nodes import DWNNode, NodeConfig
 from difflut.registry import REGISTRY
@@ -103,7 +103,7 @@ def test_layers_depend_on_their_seed_only(layer_name: str) -> None:
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name])
-    assert torch.equal(first.mapping(), other.mapping()) == (layer_name == "feature_wise_groups")
+    assert torch.equal(first.mapping(), other.mapping()) == (layer_name == "feature_groups")
     assert not torch.equal(first.bank.get_parameter("luts"), other.bank.get_parameter("luts"))
 
 
@@ -222,16 +222,16 @@ def test_groups_are_neighbours_read_in_turns(inputs: int, rows: int, width: int,
 
 
 def test_a_group_per_feature() -> None:
-    layer = FeatureWiseGroupingLayer(6, 4, "dwn", n=3, num_groups=2)
+    layer = FeatureGroupsLayer(6, 4, "dwn", n=3, num_groups=2)
     assert layer.num_groups == 2
     assert layer.mapping().tolist() == [[0, 1, 2], [3, 4, 5], [0, 1, 2], [3, 4, 5]]
-    assert FeatureWiseGroupingLayer(20, 4, "dwn", n=3).num_groups == 6
-    assert FeatureWiseGroupingLayer(2, 4, "dwn", n=3).num_groups == 1
-    default = FeatureWiseGroupingLayer()
+    assert FeatureGroupsLayer(20, 4, "dwn", n=3).num_groups == 6
+    assert FeatureGroupsLayer(2, 4, "dwn", n=3).num_groups == 1
+    default = FeatureGroupsLayer()
     assert (default.input_size, default.output_size, default.n, default.num_groups) == (512, 256, 6, 85)
     for bad in (0, 7, 2.0):
         with pytest.raises(ValueError, match=f"num_groups is {bad}"):
-            FeatureWiseGroupingLayer(6, 4, "dwn", num_groups=bad)  # type: ignore[arg-type]
+            FeatureGroupsLayer(6, 4, "dwn", num_groups=bad)  # type: ignore[arg-type]
 
 
 def test_the_training_settings_of_a_layer_can_be_replaced() -> None:

@@ -20,8 +20,8 @@ from difflut.nodes.node_config import NodeConfig
 from difflut.registry import register_layer
 
 
-@register_layer("feature_wise_groups")
-class FeatureWiseGroupingLayer(BaseLUTLayer):
+@register_layer("feature_groups")  # users know "feature_wise_groups" as a layer that they write themselves
+class FeatureGroupsLayer(BaseLUTLayer):
     """The inputs are divided into groups of neighbours, and every node reads one group: node i reads i % num_groups.
 
     Group sizes differ by one at most, and no input is left out. The nodes of a group take its inputs in turns, `n`
@@ -59,7 +59,7 @@ class FeatureWiseGroupingLayer(BaseLUTLayer):
             return max(1, self.input_size // self.n)
         if type(num_groups) is not int or not 1 <= num_groups <= self.input_size:
             raise ValueError(
-                f"FeatureWiseGroupingLayer: num_groups is {num_groups!r}; "
+                f"FeatureGroupsLayer: num_groups is {num_groups!r}; "
                 f"it must be an integer from 1 to input_size, which is {self.input_size}."
             )
         return num_groups
