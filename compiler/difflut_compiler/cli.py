@@ -164,6 +164,40 @@ def compile_command(
             raise typer.Exit(EXIT_MISMATCH)
 
 
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="The output folder of a compile.")],
+    family: Annotated[
+        str, typer.Option("--family", "-f", help="ecp5, ice40, xilinx, xilinxultrascale, gowin or intel.")
+    ],
+    device: Annotated[
+        str | None, typer.Option(help="A device of the family, e.g. 25k or hx8k; default: its largest.")
+    ] = None,
+    frequency: Annotated[float, typer.Option(help="Clock frequency in MHz that place and route aims at.")] = 200.0,
+    seed: Annotated[int, typer.Option(help="Where placement starts; results of other seeds differ a little.")] = 1,
+    place: Annotated[bool, typer.Option("--place/--no-place", help="Place and route, if there is a tool.")] = True,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Synthesise compiled hardware: difflut synth build/demo/verilog --family ecp5."""
+    with _reporting_errors(debug):
+        from difflut_compiler.compiled import load_compiled
+        from difflut_compiler.output import SYNTHESIS_FOLDER
+        from difflut_compiler.synth import SynthesisRequest, synthesise_network
+        from difflut_compiler.synth.show import print_synthesis
+
+        request = SynthesisRequest(family, device, frequency, seed, place)
+        request.check()
+        with _steps_shown(quiet=as_json) as on_step:
+            result = synthesise_network(load_compiled(out), request, on_step=on_step)
+        if as_json:
+            print(result.to_json(), end="")
+            return
+        console = _output_console()
+        print_synthesis(result, console)
+        console.print(f"Wrote {out / SYNTHESIS_FOLDER / family}.", markup=False)
+
+
 def _default_top(model: Path, is_identifier: Callable[[str], Any]) -> str:
     """The model file's name if it says something and is a legal name, else ``network``."""
     return model.stem if model.stem != "model" and is_identifier(model.stem) else "network"

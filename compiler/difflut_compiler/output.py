@@ -13,6 +13,8 @@ from difflut_compiler.errors import CompilerError
 CERTIFICATE = "certificate.json"
 MARKER_TEXT = "A compile made this folder and may replace what is in it.\n"
 RTL_FOLDER = "rtl"
+SYNTHESIS_FOLDER = "synth"
+"""Where results of synthesis go; they belong to the hardware beside them and go when it is replaced."""
 MARKER = ".difflut-output"
 """A file that says: a compile made this folder and the next may replace it, also if the first was cut short."""
 
@@ -41,10 +43,24 @@ def write_output(folder: Path, rtl: Mapping[str, str], documents: Mapping[str, s
             _write_files(Path(scratch) / RTL_FOLDER, rtl)
             _write_files(Path(scratch), documents)
             shutil.rmtree(folder / RTL_FOLDER, ignore_errors=True)
+            shutil.rmtree(folder / SYNTHESIS_FOLDER, ignore_errors=True)
             for name in ([RTL_FOLDER] if rtl else []) + list(documents):
                 os.replace(Path(scratch) / name, folder / name)
     except OSError as error:
         raise CompilerError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+
+
+def replace_folder(folder: Path, contents: Path) -> None:
+    """Put a copy of the folder ``contents`` in the place of ``folder``, complete or not at all."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as scratch:
+            new = shutil.copytree(contents, Path(scratch) / "new")
+            if folder.is_dir():
+                os.replace(folder, Path(scratch) / "old")
+            os.replace(new, folder)
+    except OSError as error:
+        raise CompilerError(f"the folder {folder} cannot be written: {error.strerror}") from None
 
 
 def _write_files(folder: Path, files: Mapping[str, str]) -> None:

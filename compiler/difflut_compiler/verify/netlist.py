@@ -142,7 +142,7 @@ def _ghdl_netlist(plan: BuildPlan, folder: Path) -> list[str]:
         "-e",
         plan.top,
     ]
-    run_tool(command, folder, log=folder / "ghdl.log", output=folder / "ghdl.v")
+    run_tool("GHDL", command, folder, log=folder / "ghdl.log", output=folder / "ghdl.v")
     text = (folder / "ghdl.v").read_text()
     text = re.sub(r'"([01]+)"', lambda digits: f"{len(digits[1])}'b{digits[1]}", text)
     (folder / "ghdl.v").write_text(text)

