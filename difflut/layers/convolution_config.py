@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES
+
 _LIMITS = {
     "tree_depth": (0, 8),
     "in_channels": (1, 2**20),
@@ -57,6 +59,23 @@ class ConvolutionConfig:
     def window_size(self) -> int:
         """Inputs in one window: pixels times channels."""
         return self.in_channels * self.receptive_field**2
+
+    def level_sizes(self, n: int) -> list[int]:
+        """Return the LUTs with n inputs in each level of all trees together, first level first.
+
+        Raises
+        ------
+        ValueError : n is out of its range, or the first level exceeds what a bank of nodes may hold.
+        """
+        if type(n) is not int or not 1 <= n <= MAX_INPUT_DIM:
+            raise ValueError(f"n_inputs_per_node is {n!r}; it must be an integer from 1 to {MAX_INPUT_DIM}.")
+        sizes = [self.out_channels * n**depth for depth in range(self.tree_depth, -1, -1)]
+        if sizes[0] * 2**n > MAX_TABLE_ENTRIES:
+            raise ValueError(
+                f"{sizes[0]} LUTs in the first level, out_channels * n_inputs_per_node ** tree_depth, exceed "
+                f"{MAX_TABLE_ENTRIES} table entries."
+            )
+        return sizes
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the output for an input of that size in pixels.

@@ -13,7 +13,7 @@ from difflut.layers.convolution_config import ConvolutionConfig
 from difflut.layers.image_stage import ImageShape, ImageStage
 from difflut.layers.layer_config import LayerConfig
 from difflut.layers.lut_stage import WiredBank
-from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES, LutNode
+from difflut.nodes.base_node import LutNode
 from difflut.nodes.node_config import NodeConfig
 from difflut.registry import REGISTRY, register_convolutional_layer
 
@@ -74,16 +74,17 @@ class ConvolutionalLayer(ImageStage):
         self.convolution_config = config
         self.n = n
         super().__init__(config.in_channels, image_shape)
-        _check_tree(config, n)
+        sizes = config.level_sizes(n)
+        if type(grouped_connections) is not bool or type(ensure_full_coverage) is not bool:
+            raise TypeError("ConvolutionalLayer: grouped_connections and ensure_full_coverage must be true or false.")
         if ensure_full_coverage:
-            _check_coverage(config, n, grouped_connections)
+            _check_coverage(config, sizes[0], n, grouped_connections)
         layer_class = REGISTRY.get_layer(layer_type) if isinstance(layer_type, str) else layer_type
         layer_kwargs = dict(layer_kwargs or {})
         if grouped_connections:
             layer_kwargs["input_groups"] = config.in_channels
         generator = torch.Generator().manual_seed(config.seed)
         shared: dict[str, Any] = {"n": n, "node_kwargs": node_kwargs}
-        sizes = [config.out_channels * n**depth for depth in range(config.tree_depth, -1, -1)]
         first = layer_class(
             config.window_size, sizes[0], node_type, seed=_draw_seed(generator), **shared, **layer_kwargs
         )
@@ -191,21 +192,7 @@ def _draw_seed(generator: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=generator))
 
 
-def _check_tree(config: ConvolutionConfig, n: int) -> None:
-    if type(n) is not int or not 1 <= n <= MAX_INPUT_DIM:
-        raise ValueError(
-            f"ConvolutionalLayer: n_inputs_per_node is {n!r}; it must be an integer from 1 to {MAX_INPUT_DIM}."
-        )
-    luts = config.out_channels * n**config.tree_depth
-    if luts * 2**n > MAX_TABLE_ENTRIES:
-        raise ValueError(
-            f"ConvolutionalLayer: {luts} LUTs in the first level, out_channels * n_inputs_per_node ** tree_depth, "
-            f"exceed {MAX_TABLE_ENTRIES} table entries."
-        )
-
-
-def _check_coverage(config: ConvolutionConfig, n: int, grouped: bool) -> None:
-    luts = config.out_channels * n**config.tree_depth
+def _check_coverage(config: ConvolutionConfig, luts: int, n: int, grouped: bool) -> None:
     if grouped and luts < config.in_channels:
         raise ValueError(
             f"ConvolutionalLayer: the {luts} LUTs of the first level read one channel each and cannot cover "

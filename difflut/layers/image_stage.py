@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,8 +93,8 @@ class ImageStage(LutStage):
         return [f"{name}_{place}" for name in names for place in places]
 
 
-def check_image_shape(name: str, shape: Sequence[int]) -> ImageShape:
+def check_image_shape(name: str, shape: Any) -> ImageShape:
     """Return the shape as a tuple; a ValueError beginning with `name` if it is not three positive integers."""
-    if len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
+    if not isinstance(shape, Sequence) or len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
         raise ValueError(f"{name}: image_shape is {shape!r}; it must be channels, height and width.")
     return shape[0], shape[1], shape[2]

@@ -2,6 +2,7 @@
 
 from difflut.models.base_config import BaseModelConfig, read_model_config
 from difflut.models.base_model import BaseLUTModel
+from difflut.models.convnet import ConvNet
 from difflut.models.factory import build_model, load_pretrained
 from difflut.models.feedforward import SimpleFeedForward
 from difflut.models.model_config import ModelConfig
@@ -11,6 +12,7 @@ from difflut.models.published import get_pretrained_model_info, list_pretrained_
 __all__ = [
     "BaseLUTModel",
     "BaseModelConfig",
+    "ConvNet",
     "ModelConfig",
     "SimpleFeedForward",
     "build_model",

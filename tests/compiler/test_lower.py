@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from difflut import REGISTRY, GroupSum, InputFormat, SimpleFeedForward
+from difflut import REGISTRY, BaseLUTModel, GroupSum, InputFormat, SimpleFeedForward
 from difflut.encoders import GrayEncoder, ThermometerEncoder
 from difflut.layers import BaseLUTLayer, RandomLayer
 from difflut_compiler.errors import CompilerError
@@ -52,7 +52,7 @@ def test_integer_thresholds_answer_alike_for_every_representable_number(input_fo
             assert (integer >= constant) == above, (threshold, integer)
 
 
-def answers(model: SimpleFeedForward, inputs: np.ndarray) -> tuple[list[list[int]], list[int]]:
+def answers(model: BaseLUTModel, inputs: np.ndarray) -> tuple[list[list[int]], list[int]]:
     """Votes and class of the model in eval mode, for integers in its input format."""
     reals = torch.from_numpy(inputs).to(torch.float64) * model.input_format.scale
     with torch.no_grad():
@@ -61,7 +61,7 @@ def answers(model: SimpleFeedForward, inputs: np.ndarray) -> tuple[list[list[int
     return votes, [row.index(max(row)) for row in votes]
 
 
-def check_equal(model: SimpleFeedForward) -> LutGraph:
+def check_equal(model: BaseLUTModel) -> LutGraph:
     """The lowered graph has the model's votes and classes on corner and random inputs."""
     graph = lower(model, "network")
     inputs = make_vectors(graph, None).inputs[-300:]
