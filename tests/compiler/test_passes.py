@@ -160,6 +160,38 @@ GOLDEN: dict[str, list[tuple[str, LutGraph, list[str]]]] = {
             ],
         )
     ],
+    "pack-luts": [
+        (
+            "a LUT moves into its only reader, and that into its own",
+            build((Lut(2, 0b1000), (0, 1)), (Lut(2, 0b0110), (2, 1)), (Lut(1, 0b01), (3,))),
+            [
+                "%4:1 = lut fan_in=2 table=0xd (%1 %0) # layers.0[2]",
+                "%5:1 = output name=y (%4) # output[0]",
+            ],
+        ),
+        (
+            "a LUT moves into all of its readers",
+            build((Lut(2, 0b1000), (0, 1)), (Lut(2, 0b0110), (2, 1)), (Lut(2, 0b0110), (2, 0)), (PopCount(), (3, 4))),
+            [
+                "%3:1 = lut fan_in=2 table=0x2 (%1 %0) # layers.0[1]",
+                "%4:1 = lut fan_in=2 table=0x2 (%0 %1) # layers.0[2]",
+                "%5:2 = popcount offset=0 (%3 %4) # layers.0[3]",
+                "%6:2 = output name=y (%5) # output[0]",
+            ],
+        ),
+    ],
+    "use-dont-cares": [
+        (
+            "a pin that says what another one says",
+            build((Lut(2, 0b1000), (0, 1)), (Lut(2, 0b0001), (2, 0)), (Lut(2, 0b1001), (2, 3))),
+            [
+                "%2:1 = lut fan_in=2 table=0x8 (%0 %1) # layers.0[0]",
+                "%3:1 = lut fan_in=1 table=0x1 (%0) # layers.0[1]",
+                "%4:1 = lut fan_in=2 table=0x9 (%2 %3) # layers.0[2]",
+                "%5:1 = output name=y (%4) # output[0]",
+            ],
+        )
+    ],
     "expand-popcount": [
         (
             "seven bits are six, one and an adder",
@@ -207,6 +239,8 @@ UNCHANGED: dict[str, LutGraph] = {
     "absorb-inverters": build((Lut(1, 0b01), (0,)), (PopCount(), (2, 1))),
     "drop-unused-inputs": build((Lut(2, 0b0110), (0, 1))),
     "merge-duplicates": build((Lut(2, 0b0110), (0, 1)), (Lut(2, 0b0010), (0, 1)), (Lut(2, 0b0010), (2, 3))),
+    "pack-luts": build((Lut(2, 0b0110), (0, 1)), (PopCount(), (2, 0))),
+    "use-dont-cares": build((Lut(2, 0b0110), (0, 1)), (Lut(2, 0b1000), (2, 1))),
     "drop-dead": build((Lut(1, 0b01), (0,))),
     "expand-popcount": build((PopCount(), (0, 1, 0, 1, 0, 1))),
     "expand-argmax": build((PopCount(), (0, 1))),

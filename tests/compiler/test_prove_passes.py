@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import Add, ArgMax, Compare, Const, Greater, Input, Lut, Mux, Output, PopCount
 from difflut_compiler.passes import EXPAND, OPTIMISE, PASSES, PassResult, PassStep, run_passes
 from difflut_compiler.verify.prove_passes import prove_step
-from tests.compiler.random_graphs import Shape, all_inputs, make_graph, random_inputs, slow_outputs
+from tests.compiler.random_graphs import SEEDS, Shape, all_inputs, make_graph, random_inputs, slow_outputs
+from tests.compiler.random_graphs import SHAPES as ANY_SHAPE
 
 SHAPES = [
     Shape(features=2, bits=3, classes=5, widths=(20, 30)),
@@ -52,6 +54,24 @@ def test_every_pass_has_steps_that_are_accepted(tmp_path: Path) -> None:
     assert all(proof.comparisons > 0 for proof in proofs)
     assert {proof.name for proof in proofs if proof.by_rule} >= {"expand-popcount", "expand-argmax"}
     assert {proof.name for proof in proofs if proof.by_sat} >= {"fold-constants", "drop-unused-inputs"}
+
+
+def check_all_steps(shape: Shape, seed: int, folder: Path) -> None:
+    for step in all_steps(shape, seed):
+        assert prove_step(step, folder).comparisons > 0
+
+
+@given(ANY_SHAPE, SEEDS)
+@settings(max_examples=6)
+def test_what_the_passes_do_is_proven(tmp_path_factory: pytest.TempPathFactory, shape: Shape, seed: int) -> None:
+    check_all_steps(shape, seed, tmp_path_factory.mktemp("step"))
+
+
+@pytest.mark.slow
+@given(ANY_SHAPE, SEEDS)
+@settings(max_examples=500)
+def test_what_the_passes_do_is_proven_often(tmp_path_factory: pytest.TempPathFactory, shape: Shape, seed: int) -> None:
+    check_all_steps(shape, seed, tmp_path_factory.mktemp("step"))
 
 
 @pytest.mark.parametrize("name", [one.name for one in OPTIMISE])

@@ -11,14 +11,34 @@ from difflut_compiler.passes.expand_argmax import ExpandArgMax
 from difflut_compiler.passes.expand_popcount import ExpandPopCount
 from difflut_compiler.passes.fold_constants import FoldConstants
 from difflut_compiler.passes.merge_duplicates import MergeDuplicates
+from difflut_compiler.passes.pack_luts import PackLuts
 from difflut_compiler.passes.runner import Pass, PassResult, PassStep, run_passes
+from difflut_compiler.passes.use_dont_cares import UseDontCares
 
-OPTIMISE: tuple[Pass, ...] = (FoldConstants(), DropUnusedInputs(), AbsorbInverters(), MergeDuplicates(), DropDead())
+LUT_INPUTS = (4, 5, 6)
+"""How many inputs the LUTs of FPGA families have."""
+
+
+def optimising_passes(lut_inputs: int = 6) -> tuple[Pass, ...]:
+    """The passes for hardware with LUTs of so many inputs, to be run until nothing changes."""
+    return (
+        FoldConstants(),
+        DropUnusedInputs(),
+        AbsorbInverters(),
+        MergeDuplicates(),
+        UseDontCares(),
+        PackLuts(lut_inputs),
+        DropDead(),
+    )
+
+
+OPTIMISE = optimising_passes()
 EXPAND: tuple[Pass, ...] = (ExpandPopCount(), ExpandArgMax(), FoldConstants(), MergeDuplicates(), DropDead())
 PASSES: dict[str, Pass] = {one.name: one for one in (*OPTIMISE, *EXPAND)}
 
 __all__ = [
     "EXPAND",
+    "LUT_INPUTS",
     "OPTIMISE",
     "PASSES",
     "AbsorbInverters",
@@ -28,8 +48,11 @@ __all__ = [
     "ExpandPopCount",
     "FoldConstants",
     "MergeDuplicates",
+    "PackLuts",
     "Pass",
     "PassResult",
     "PassStep",
+    "UseDontCares",
+    "optimising_passes",
     "run_passes",
 ]

@@ -28,7 +28,7 @@ class MergeDuplicates:
         order = sorted(graph.order(), key=lambda net: layer[graph.node(net).origin.layer])
         first: dict[Hashable, int] = {}
         replaced: dict[int, int] = {}
-        opposites: set[int] = set()
+        opened: set[int] = set()
         for net in order:
             node = graph.node(net)
             operands = tuple(replaced.get(operand, operand) for operand in node.operands)
@@ -40,11 +40,12 @@ class MergeDuplicates:
             keeper = first.setdefault((op, operands), net)
             if keeper != net:
                 replaced[net] = keeper
+                opened.add(keeper)
             elif isinstance(op, Lut) and op.fan_in > 1 and (opposite := first.get((complement_table(op), operands))):
                 graph.replace(net, INVERTER, (opposite,))
-                opposites.add(opposite)
+                opened.add(opposite)
         graph.remove(replaced)
-        return PassResult(bool(replaced or opposites), replaced, opposites)
+        return PassResult(bool(opened), replaced, opened)
 
 
 def _sorted_pins(op: AnyOp, operands: tuple[int, ...]) -> tuple[AnyOp, tuple[int, ...]]:

@@ -75,7 +75,8 @@ def prove_step(step: PassStep, folder: Path) -> StepProof:
             check_tournament(step, before, target)
             by_rule += 1
         else:
-            by_sat.append(_Obligation(net, before, target if target in before.operands else after))
+            # What another net replaced is compared with that net's variable, which may be free or opened.
+            by_sat.append(_Obligation(net, before, target if target in step.before and target != net else after))
     _prove_by_sat(step, by_sat, folder)
     return StepProof(step.name, equal, len(by_sat), by_rule)
 
