@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,7 @@ from difflut.layers.wiring import deal_groups, draw_covering_rows, draw_grouped_
 from difflut.nodes.base_node import LutNode
 from difflut.nodes.node_config import NodeConfig
 from difflut.registry import register_layer
+from difflut.rules.annealing import anneal_tau
 from difflut.rules.pins import Routing, WiredPins
 from difflut.rules.routing import choose
 
@@ -34,7 +36,9 @@ class LearnableLayer(BaseLUTLayer):
         candidate in common if there are ``n * num_candidates`` inputs to choose from.
     input_groups : the inputs are that many equal groups of consecutive ones, and all candidates of a node are in one
         group; the nodes are dealt to the groups evenly.
-    routing_tau : temperature of the softmax that the logits' gradient is taken from.
+    routing_tau : temperature of the softmax that the logits' gradient is taken from. A low one confines learning to
+        the candidates that are about as good as the best.
+    tau_min, tau_decay_iters : how `update_tau` lowers it.
     All others as in `BaseLUTLayer`.
     """
 
@@ -53,16 +57,26 @@ class LearnableLayer(BaseLUTLayer):
         num_candidates: int = 16,
         input_groups: int = 1,
         routing_tau: float = 1.0,
+        tau_min: float = 0.1,
+        tau_decay_iters: int = 1000,
         layer_config: LayerConfig | None = None,
     ) -> None:
         if type(num_candidates) is not int or num_candidates < 1:
             raise ValueError(f"LearnableLayer: num_candidates is {num_candidates!r}; it must be a positive integer.")
-        if not routing_tau > 0:
-            raise ValueError(f"LearnableLayer: routing_tau is {routing_tau!r}; it must be above 0.")
+        for name, tau in {"routing_tau": routing_tau, "tau_min": tau_min}.items():
+            if type(tau) not in (int, float) or not 0 < tau < math.inf:
+                raise ValueError(f"LearnableLayer: {name} is {tau!r}; it must be a number above 0.")
+        if type(tau_decay_iters) is not int or tau_decay_iters < 1:
+            raise ValueError(f"LearnableLayer: tau_decay_iters is {tau_decay_iters!r}; it must be a positive integer.")
         self._num_candidates = num_candidates
         self._input_groups = input_groups
         super().__init__(input_size, output_size, node_type, n, node_kwargs, seed, layer_config=layer_config)
         self.routing_tau = routing_tau
+        self.tau_start, self.tau_min, self.tau_decay_iters = routing_tau, tau_min, tau_decay_iters
+
+    def update_tau(self, iteration: int) -> None:
+        """Set ``routing_tau`` to max(its start value * 10 ** (-iteration / tau_decay_iters), tau_min)."""
+        self.routing_tau = anneal_tau(self.tau_start, self.tau_min, self.tau_decay_iters, iteration)
 
     def create_wiring(self, generator: torch.Generator) -> None:
         groups = deal_groups(self.input_size, self._input_groups, self.output_size, generator)

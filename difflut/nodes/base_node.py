@@ -18,6 +18,7 @@ from difflut.rules.addressing import compute_addresses, read_table
 from difflut.rules.hard_lookup import look_up
 from difflut.rules.pins import Pins, gather_pins
 
+BIT_ORDERS = ("lsb_first", "msb_first")
 MAX_INPUT_DIM = 16
 MAX_TABLE_ENTRIES = 2**28
 DEFAULT_SEED = 42
@@ -120,6 +121,30 @@ class LutNode(nn.Module, ABC):
         Computed in float64 with one predicate whose ties are 1, so that every caller gets the same bits.
         """
 
+    def export_bitstream(self, order: str = "lsb_first") -> Tensor:
+        """Return the tables as strings of bits, uint8 (num_nodes, 2**input_dim * output_dim).
+
+        The bits of one address stand together, output 0 first, and the addresses follow each other from 0 on.
+
+        Parameters
+        ----------
+        order : ``lsb_first`` counts addresses as everywhere in DiffLUT, input 0 as the least significant bit: for a
+            node of two inputs that passes input 0, the bits are 0101. ``msb_first`` counts with input 0 as the most
+            significant bit, the order of ``itertools.product((0, 1), repeat=input_dim)``: 0011.
+
+        Raises
+        ------
+        ValueError : there is no such order.
+        """
+        if order not in BIT_ORDERS:
+            raise ValueError(f"{type(self).__name__}: order is {order!r}; available: {', '.join(BIT_ORDERS)}.")
+        tables = self.truth_table()
+        if order == "msb_first":
+            significances = torch.arange(self.input_dim - 1, -1, -1, device=tables.device)
+            bits = self.corners()[0].to(torch.int64)
+            tables = tables[:, :, (bits << significances.unsqueeze(1)).sum(0)]
+        return tables.transpose(1, 2).flatten(1).to(torch.uint8)
+
     def corners(self) -> Tensor:
         """Return the pins at every address, float32 (num_nodes, input_dim, 2**input_dim)."""
         device = next(self.parameters()).device
@@ -198,7 +223,7 @@ class LutNode(nn.Module, ABC):
         return self._answer_batch(x, self.train_pins)
 
     def forward_eval(self, x: Tensor) -> Tensor:
-        """As `forward` in eval mode, whatever the mode is."""
+        """Read the truth table as `forward` does in eval mode, whatever mode and ``eval_mode`` are."""
         return self._answer_batch(x, self.eval_pins)
 
     def forward_pins(self, pins: Pins) -> Tensor:

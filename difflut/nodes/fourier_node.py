@@ -104,6 +104,23 @@ class FourierNode(LutNode):
         waves = walsh_transform(series.transpose(1, 2))
         return self.bias.detach().to(torch.float64).unsqueeze(2) + waves >= 0.5
 
+    def get_dominant_frequencies(self, top_k: int = 5) -> tuple[Tensor, Tensor]:
+        """Return the frequencies with the largest amplitudes A, of either sign, largest first, and these amplitudes.
+
+        They are (num_nodes, output_dim, k, input_dim) and (num_nodes, output_dim, k), with k = min(top_k, F).
+
+        Raises
+        ------
+        ValueError : `top_k` is not a positive integer.
+        """
+        if type(top_k) is not int or top_k < 1:
+            raise ValueError(f"FourierNode: top_k is {top_k!r}; it must be a positive integer.")
+        amplitudes = self._normalise(self.amplitudes.detach()).transpose(1, 2)
+        best = amplitudes.abs().topk(min(top_k, amplitudes.shape[2])).indices
+        index = best.flatten(1).unsqueeze(2).expand(-1, -1, self.input_dim)
+        frequencies = self.frequencies.gather(1, index).view(*best.shape, self.input_dim)
+        return frequencies, amplitudes.gather(2, best)
+
     def check_buffers(self) -> None:
         if not ((self.frequencies == 0) | (self.frequencies == 0.5)).all():
             raise ValueError("frequencies holds values other than 0 and 0.5")

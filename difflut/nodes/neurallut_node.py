@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from difflut.nodes.base_node import MAX_TABLE_ENTRIES, LutNode
 from difflut.registry import register_node
+from difflut.rules.annealing import anneal_tau
 from difflut.rules.pointwise import affine
 from difflut.rules.straight_through import straight_through
 
@@ -114,7 +115,7 @@ class NeuralLUTNode(LutNode):
 
     def update_tau(self, iteration: int) -> None:
         """Set tau to max(tau_start * 10 ** (-iteration / tau_decay_iters), tau_min)."""
-        self.tau.fill_(max(self.tau_start * 10 ** (-iteration / self.tau_decay_iters), self.tau_min))
+        self.tau.fill_(anneal_tau(self.tau_start, self.tau_min, self.tau_decay_iters, iteration))
 
     def draw_noise(self, logits: Tensor) -> Tensor:
         """Return log u - log(1 - u) for fresh u, of the shape of `logits`, and count the draw."""

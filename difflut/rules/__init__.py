@@ -6,6 +6,7 @@ All rules are batch-last: pins are (num_nodes, n, batch), outputs (num_nodes, ou
 """
 
 from difflut.rules.addressing import compute_addresses, read_table
+from difflut.rules.annealing import anneal_tau
 from difflut.rules.hard_lookup import hard_lookup, hard_lookup_expected, hard_lookup_harmonic, look_up
 from difflut.rules.multilinear import multilinear
 from difflut.rules.pins import Pins, Routing, WiredPins, gather_pins
@@ -20,6 +21,7 @@ __all__ = [
     "Routing",
     "WiredPins",
     "affine",
+    "anneal_tau",
     "choose",
     "compute_addresses",
     "gather_pins",

@@ -208,6 +208,19 @@ def test_bad_learnable_settings_are_named() -> None:
         LearnableLayer(10, 4, "dwn", num_candidates=0)
     with pytest.raises(ValueError, match="routing_tau"):
         LearnableLayer(10, 4, "dwn", routing_tau=0.0)
+    with pytest.raises(ValueError, match="tau_min"):
+        LearnableLayer(10, 4, "dwn", tau_min=-1.0)
+    with pytest.raises(ValueError, match="tau_decay_iters"):
+        LearnableLayer(10, 4, "dwn", tau_decay_iters=0)
+
+
+def test_routing_cools_down_by_a_tenth_per_decay() -> None:
+    layer = LearnableLayer(10, 4, "dwn", routing_tau=2.0, tau_min=0.05, tau_decay_iters=10)
+    taus = []
+    for iteration in (0, 10, 5, 1000):
+        layer.update_tau(iteration)
+        taus.append(layer.routing_tau)
+    assert taus == pytest.approx([2.0, 0.2, 2 / 10**0.5, 0.05])
 
 
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 8), st.data())

@@ -198,13 +198,6 @@ def test_outputs_of_logic_gates_read_two_different_inputs_each() -> None:
         DiffLogicNode(1)
 
 
-@pytest.mark.parametrize("name", ["difflogic", "fourier", "neurallut", "polylut", "warp"])
-def test_sixteen_inputs(name: str) -> None:
-    bank = silence(REGISTRY.get_node(name)(16, num_nodes=2))
-    x = torch.rand(3, 2, 16, generator=torch.Generator().manual_seed(5)).round()
-    assert torch.equal(bank(x) >= 0.5, bank.eval()(x) >= 0.5)
-
-
 @pytest.mark.parametrize(
     ("depth", "skip_interval", "skips"), [(2, 2, []), (3, 2, ["2"]), (5, 2, ["2", "4"]), (1, 1, [])]
 )

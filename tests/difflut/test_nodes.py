@@ -213,6 +213,59 @@ def test_every_parameter_and_the_input_receive_gradient(name: str) -> None:
         assert parameter.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("n", range(7, 17))
+@pytest.mark.parametrize("name", ALL)
+def test_wide_nodes_train_on_bits_as_their_tables_say(name: str, n: int) -> None:
+    bank = make_noiseless_bank(name, n, outputs=1, nodes=4)
+    x = torch.randint(0, 2, (50, 4, n), generator=torch.Generator().manual_seed(n)).float()
+    assert torch.equal(bank(x) >= 0.5, bank.forward_eval(x) >= 0.5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_either_mode_can_be_asked_for(name: str) -> None:
+    bank = make_noiseless_bank(name, 3)
+    x = torch.rand(10, 3, 3, generator=torch.Generator().manual_seed(6))
+    for training in (True, False):
+        bank.train(training)
+        assert torch.equal(bank.forward_train(x), bank.train()(x))
+        assert torch.equal(bank.forward_eval(x), bank.eval()(x))
+    assert (bank.num_inputs, bank.num_outputs) == (3, 2)
+    with pytest.raises(ValueError, match=r"expected \(batch, 3, 3\)"):
+        bank.forward_eval(x[:, :2])
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_bitstreams_are_the_table_address_by_address(name: str, outputs: int) -> None:
+    bank = make_bank(name, 4, outputs)
+    table = bank.truth_table()
+    for row in range(3):
+        lsb = [int(table[row, o, a]) for a in range(16) for o in range(outputs)]
+        assert bank.export_bitstream()[row].tolist() == bank.export_bitstream("lsb_first")[row].tolist() == lsb
+        msb = []
+        for pins in itertools.product((0, 1), repeat=4):  # input 0 first, so most significant
+            address = sum(bit << j for j, bit in enumerate(pins))
+            msb += [int(table[row, o, address]) for o in range(outputs)]
+        assert bank.export_bitstream("msb_first")[row].tolist() == msb
+    with pytest.raises(ValueError, match="order is 'big'"):
+        bank.export_bitstream("big")
+
+
+def test_bitstreams_of_a_node_that_passes_input_0() -> None:
+    node = LinearLUTNode(input_dim=3, init_fn="residual")
+    assert "".join(map(str, node.export_bitstream()[0].tolist())) == "01010101"
+    assert "".join(map(str, node.export_bitstream("msb_first")[0].tolist())) == "00001111"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_cuda_kernels_are_allowed_or_not(name: str) -> None:
+    node_class = REGISTRY.get_node(name)
+    assert node_class(use_cuda=False).use_cuda is False
+    assert node_class().use_cuda is True
+    with pytest.raises(TypeError, match=rf"{node_class.__name__}: use_cuda is 1"):
+        node_class(use_cuda=1)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("training", [True, False])
 def test_a_bank_of_one_takes_a_flat_batch(name: str, training: bool) -> None:
@@ -332,3 +385,21 @@ def test_hybrid_inputs_get_the_finite_difference_at_corners() -> None:
     entries = torch.sigmoid(bank.raw_luts)[0, 0]
     for a, j in itertools.product(range(8), range(3)):
         assert gradient[a, j].item() == pytest.approx((entries[a | 1 << j] - entries[a & ~(1 << j)]).item(), abs=1e-6)
+
+
+def test_dominant_frequencies_are_those_of_the_largest_amplitudes() -> None:
+    bank = FourierNode(input_dim=3, output_dim=2, num_nodes=2, max_amplitude=0.5)
+    with torch.no_grad():
+        bank.amplitudes.copy_(torch.randn(bank.amplitudes.shape, generator=torch.Generator().manual_seed(2)))
+    frequencies, amplitudes = bank.get_dominant_frequencies(top_k=3)
+    assert frequencies.shape == (2, 2, 3, 3)
+    for node, output in itertools.product(range(2), range(2)):
+        column = bank.amplitudes[node, :, output].tolist()
+        total = sum(map(abs, column)) + 1e-8
+        best = sorted(range(8), key=lambda k: -abs(column[k]))[:3]
+        assert frequencies[node, output].tolist() == bank.frequencies[node, best].tolist()
+        assert amplitudes[node, output].tolist() == pytest.approx([0.5 * column[k] / total for k in best])
+    assert bank.get_dominant_frequencies(top_k=99)[1].shape == (2, 2, 8)
+    assert FourierNode(input_dim=6).get_dominant_frequencies()[1].shape == (1, 1, 5)
+    with pytest.raises(ValueError, match="top_k is 0"):
+        bank.get_dominant_frequencies(top_k=0)
