@@ -15,11 +15,18 @@ if TYPE_CHECKING:
     from difflut.input_format import InputFormat
     from difflut.models import (
         BaseLUTModel,
+        ConfiguredLUTModel,
         ModelConfig,
         SimpleFeedForward,
+        build_from_config,
+        build_lut_pipeline,
         build_model,
+        get_pretrained_model_info,
+        list_pretrained_models,
         load_model,
+        load_pretrained,
         save_model,
+        validate_config,
     )
     from difflut.registry import (
         REGISTRY,
@@ -43,6 +50,7 @@ _HOME_OF = {
     "BaseLUTModel": "difflut.models",
     "CheckpointError": "difflut.errors",
     "ConfigError": "difflut.errors",
+    "ConfiguredLUTModel": "difflut.models",
     "DataError": "difflut.errors",
     "Dataset": "difflut.data",
     "DifflutError": "difflut.errors",
@@ -53,9 +61,14 @@ _HOME_OF = {
     "REGISTRY": "difflut.registry",
     "SimpleFeedForward": "difflut.models",
     "TrainingResult": "difflut.training",
+    "build_from_config": "difflut.models",
+    "build_lut_pipeline": "difflut.models",
     "build_model": "difflut.models",
+    "get_pretrained_model_info": "difflut.models",
+    "list_pretrained_models": "difflut.models",
     "load_dataset": "difflut.data",
     "load_model": "difflut.models",
+    "load_pretrained": "difflut.models",
     "load_training_config": "difflut.training",
     "register_convolutional_layer": "difflut.registry",
     "register_encoder": "difflut.registry",
@@ -66,6 +79,7 @@ _HOME_OF = {
     "register_regularizer": "difflut.registry",
     "save_model": "difflut.models",
     "train": "difflut.training",
+    "validate_config": "difflut.models",
 }
 _SUBMODULES = frozenset({"data", "encoders", "layers", "models", "nodes", "registry", "rules", "training", "utils"})
 
@@ -74,6 +88,7 @@ __all__ = [
     "BaseLUTModel",
     "CheckpointError",
     "ConfigError",
+    "ConfiguredLUTModel",
     "DataError",
     "Dataset",
     "DifflutError",
@@ -83,9 +98,14 @@ __all__ = [
     "PluginError",
     "SimpleFeedForward",
     "TrainingResult",
+    "build_from_config",
+    "build_lut_pipeline",
     "build_model",
+    "get_pretrained_model_info",
+    "list_pretrained_models",
     "load_dataset",
     "load_model",
+    "load_pretrained",
     "load_training_config",
     "register_convolutional_layer",
     "register_encoder",
@@ -96,6 +116,7 @@ __all__ = [
     "register_regularizer",
     "save_model",
     "train",
+    "validate_config",
 ]
 
 

@@ -237,9 +237,10 @@ def _lower_bit_planes(state: Lowering, name: str, planes: BitPlanes) -> None:
 
 def _lower_group_sum(state: Lowering, name: str, group_sum: GroupSum) -> None:
     size = group_sum.group_size(len(state.bits))
+    bits = [state.bits[feature] for feature in group_sum.order(len(state.bits)).tolist()]
     counts = []
     for group in range(group_sum.k):
-        members = state.bits[group * size : (group + 1) * size]
+        members = bits[group * size : (group + 1) * size]
         op = PopCount() if members else Const(0)
         counts.append(state.graph.add(op, members, origin=Origin(name, group)))
     winner = state.graph.add(ArgMax(), counts, origin=Origin(ARGMAX, 0))

@@ -7,14 +7,20 @@ from difflut.models.factory import build_model, load_pretrained
 from difflut.models.feedforward import SimpleFeedForward
 from difflut.models.model_config import ModelConfig
 from difflut.models.model_file import load_model, save_model
+from difflut.models.pipeline import ConfiguredLUTModel, build_from_config, build_lut_pipeline, validate_config
+from difflut.models.pipeline_config import PipelineConfig
 from difflut.models.published import get_pretrained_model_info, list_pretrained_models
 
 __all__ = [
     "BaseLUTModel",
     "BaseModelConfig",
+    "ConfiguredLUTModel",
     "ConvNet",
     "ModelConfig",
+    "PipelineConfig",
     "SimpleFeedForward",
+    "build_from_config",
+    "build_lut_pipeline",
     "build_model",
     "get_pretrained_model_info",
     "list_pretrained_models",
@@ -22,4 +28,5 @@ __all__ = [
     "load_pretrained",
     "read_model_config",
     "save_model",
+    "validate_config",
 ]

@@ -25,7 +25,6 @@ class BaseModelConfig(ABC):
     input_format : ``bits``, ``signed``, ``scale`` of `InputFormat`; None until known.
     class_names : one name per class; None for numbers.
     pretrained, pretrained_name : whether `build_model` loads published weights, and their name.
-    encoder_config : ``name`` of the encoder, and its arguments.
     """
 
     model_type: str
@@ -36,7 +35,6 @@ class BaseModelConfig(ABC):
     class_names: list[str] | None
     pretrained: bool = False
     pretrained_name: str | None = None
-    encoder_config: dict[str, Any]
 
     @abstractmethod
     def validate(self) -> None:
@@ -50,6 +48,10 @@ class BaseModelConfig(ABC):
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Return an independent copy as plain values, which `from_dict` reads."""
+
+    @abstractmethod
+    def describe_encoder(self) -> dict[str, Any]:
+        """Return the ``name`` of the encoder and its arguments, ``num_bits`` among them."""
 
     @abstractmethod
     def structure(self) -> dict[str, Any]:
@@ -111,9 +113,9 @@ def read_config_file(path: str | Path) -> BaseModelConfig:
 def _config_class(values: Any) -> type[BaseModelConfig]:
     if not isinstance(values, dict):
         raise ConfigError(f"The model configuration must be a table of fields, not {type(values).__name__}.")
-    if "model_type" not in values:
+    if "model_type" not in values and "layers" not in values:
         raise ConfigError("The model field 'model_type' is missing.")
-    name = values["model_type"]
+    name = values.get("model_type", "pipeline")  # only a pipeline lists its layers, and its files need no type
     if type(name) is not str or name not in REGISTRY.list_models():
         raise ConfigError(f"model_type is {name!r}; available: {', '.join(REGISTRY.list_models())}.")
     return REGISTRY.get_model(name).config_class

@@ -35,9 +35,10 @@ class BaseLUTModel(nn.Module, ABC):
     In eval mode the network computes on bits what the hardware computes, for any real input: the class counts of `x`
     are those of the hardware on ``input_format.to_integers(x)``.
 
-    A kind of model is a subclass that says what its layers are (`build_layers`) and, if something stands between
-    them, in which order things follow (`stages`). Nothing else may differ: training, model files and the compiler rely
-    on `encode`, `forward` and `class_counts` as they are here, and the compiler refuses a model that overrides them.
+    A kind of model is a subclass that says what its layers are (`build_layers`) and, where it differs, what stands
+    between them (`stages`) and how votes are grouped (`build_output_layer`). Nothing else may differ: training, model
+    files and the compiler rely on `encode`, `forward` and `class_counts` as they are here, and the compiler refuses a
+    model that overrides them.
 
     The model keeps its own copy of the configuration as ``config``. What it fills in itself (input size, input format)
     appears there, so that config and ``state_dict`` together are the whole model. The layers exist from the start if
@@ -61,14 +62,14 @@ class BaseLUTModel(nn.Module, ABC):
         super().__init__()
         config.validate()
         self.config = copy.deepcopy(config)
-        self._structure = copy.deepcopy(self.config.structure())
-        arguments = {key: value for key, value in self.config.encoder_config.items() if key != "name"}
+        self._built = copy.deepcopy(self.config)
+        arguments = dict(self.config.describe_encoder())
         with blaming("encoder_config"):
-            self.encoder = REGISTRY.get_encoder(self.config.encoder_config["name"])(**arguments)
+            self.encoder = REGISTRY.get_encoder(arguments.pop("name"))(**arguments)
         if not self.encoder.flatten:
-            raise ConfigError("encoder_config.flatten is false; a network of look-up tables needs flat bits.")
+            raise ConfigError("The encoder has flatten false; a network of look-up tables needs flat bits.")
         self.layers = nn.ModuleList()
-        self.output_layer = GroupSum(self.config.num_classes)
+        self.output_layer = self.build_output_layer()
         if self.config.input_size is not None:
             self._add_layers(self.config.input_size)
         self.on_runtime_update()
@@ -76,6 +77,10 @@ class BaseLUTModel(nn.Module, ABC):
     @abstractmethod
     def build_layers(self, input_size: int) -> Sequence[LutStage]:
         """Return the layers for samples of that many features; the first one reads ``encode``'s bits."""
+
+    def build_output_layer(self) -> GroupSum:
+        """Return what sums up the votes; by default groups of consecutive bits, one per class."""
+        return GroupSum(self.config.num_classes)
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         """Return what stands between encoder and votes, in order, by name; by default the layers and nothing else.
@@ -196,7 +201,7 @@ class BaseLUTModel(nn.Module, ABC):
         ``init_fn`` and ``init_kwargs`` act on layers that are built afterwards, not on those that exist.
         """
         for key in overrides:
-            if key in self._structure:
+            if key in self._built.structure():
                 raise ConfigError(f"{key} is part of the structure and cannot be changed; build another model.")
         changed = copy.deepcopy(self.config)
         changed.runtime = {**changed.runtime, **copy.deepcopy(overrides)}
@@ -217,14 +222,14 @@ class BaseLUTModel(nn.Module, ABC):
         A structure that was changed in `get_config` since then is left out, with a UserWarning.
         """
         config = copy.deepcopy(self.config)
-        for name, built in self._structure.items():
+        for name, built in self._built.structure().items():
             if config.structure()[name] != built:
                 warnings.warn(
                     f"{name} was changed in the config after the model was built with {built!r}, which still holds.",
                     UserWarning,
                     stacklevel=3,
                 )
-                setattr(config, name, copy.deepcopy(built))
+                setattr(config, name, copy.deepcopy(getattr(self._built, name)))
         return config
 
     def save_config(self, path: str | Path) -> None:
@@ -310,14 +315,16 @@ class BaseLUTModel(nn.Module, ABC):
     def _set_input_size(self, input_size: int) -> None:
         self.config.input_size = input_size
         self.config.validate()
-        self._structure = copy.deepcopy(self.config.structure())
+        self._built = copy.deepcopy(self.config)
         self._add_layers(input_size)
         self.on_runtime_update()
 
     def _add_layers(self, input_size: int) -> None:
         self.layers.extend(self.build_layers(input_size))
+        width = self.lut_layers()[-1].output_width
         with blaming("the output layer"):
-            self.output_layer.group_size(self.lut_layers()[-1].output_width)
+            self.output_layer.group_size(width)
+            self.output_layer.order(width)
 
     def _answer(self, x: Tensor) -> Tensor:
         features = self.encode(x)

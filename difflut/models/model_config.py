@@ -140,6 +140,9 @@ class ModelConfig(BaseModelConfig):
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def describe_encoder(self) -> dict[str, Any]:
+        return self.encoder_config
+
     def structure(self) -> dict[str, Any]:
         names = ("model_type", *_REQUIRED, "input_size", "node_kwargs", "layer_kwargs", "params")
         structure = {name: getattr(self, name) for name in names}

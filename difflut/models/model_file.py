@@ -23,13 +23,14 @@ from difflut.models.base_config import BaseModelConfig, read_model_config
 from difflut.nodes.base_node import LutNode
 from difflut.registry import REGISTRY
 from difflut.utils.archive import check_header, read_archive, write_archive
+from difflut.utils.modules import GroupSum
 
 if TYPE_CHECKING:
     from difflut.models.base_model import BaseLUTModel
 
 FORMAT = "difflut-model"
 VERSION = 1
-_MAX_CONFIG_DEPTH = 4
+_MAX_CONFIG_DEPTH = 8
 _KEYS = ["config", "format", "state", "version"]
 
 
@@ -101,9 +102,9 @@ def _check_plain(name: str, value: object, depth: int) -> None:
 def _check_config_fits_file(config: BaseModelConfig, file_bytes: int) -> None:
     """Refuse, before building anything, a config whose layers and thresholds cannot be in a file of this size."""
     assert config.input_size is not None
-    encoder = REGISTRY.get_encoder(config.encoder_config["name"])
-    thresholds = 4 * config.input_size * encoder.count_thresholds(config.encoder_config["num_bits"])
-    needed = thresholds + REGISTRY.get_model(config.model_type).min_state_bytes(config)
+    arguments = config.describe_encoder()
+    thresholds = REGISTRY.get_encoder(arguments["name"]).count_thresholds(arguments["num_bits"])
+    needed = 4 * config.input_size * thresholds + REGISTRY.get_model(config.model_type).min_state_bytes(config)
     if needed > file_bytes:
         raise CheckpointError(f"the configuration needs at least {needed} bytes of state, the file has {file_bytes}.")
 
@@ -147,13 +148,14 @@ def _check_values(model: BaseLUTModel) -> None:
     thresholds = model.encoder.thresholds
     if (thresholds[:, 1:] < thresholds[:, :-1]).any():
         raise CheckpointError("encoder.thresholds is not ascending.")
+    _check_buffers("output_layer", model.output_layer)
     for index, layer in enumerate(model.lut_layers()):
         _check_buffers(f"layers.{index}", layer)
         for name, bank in layer.banks().items():
             _check_buffers(f"layers.{index}.{name}", bank)
 
 
-def _check_buffers(where: str, module: LutStage | LutNode) -> None:
+def _check_buffers(where: str, module: LutStage | LutNode | GroupSum) -> None:
     try:
         module.check_buffers()
     except ValueError as error:

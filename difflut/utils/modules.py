@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -18,20 +20,47 @@ class GroupSum(nn.Module):
     ----------
     k : number of groups (classes).
     tau : positive; larger makes a softmax of the output softer. It does not change which class wins.
+    use_randperm : whether groups are of features drawn at random instead. The draw is made once, when the number of
+        features is first known, and is the buffer ``permutation``: feature ``permutation[i]`` stands at place i.
+    seed : of that draw.
 
     Raises
     ------
     ValueError : `k` is not a positive integer, `tau` is not positive, or there are fewer features than groups.
     """
 
-    def __init__(self, k: int, tau: float = 1.0) -> None:
+    permutation: Tensor | None
+
+    def __init__(self, k: int, tau: float = 1.0, use_randperm: bool = False, *, seed: int = 42) -> None:
         super().__init__()
+        if type(use_randperm) is not bool:
+            raise ValueError(f"GroupSum: use_randperm is {use_randperm!r}; it must be true or false.")
         if type(k) is not int or k < 1:
             raise ValueError(f"GroupSum: k is {k!r}; it must be a positive integer.")
         if not tau > 0:
             raise ValueError(f"GroupSum: tau is {tau!r}; it must be above 0.")
         self.k = k
         self.tau = tau
+        self._seed = seed
+        self.register_buffer("permutation", torch.empty(0, dtype=torch.int64) if use_randperm else None)
+
+    def order(self, features: int) -> Tensor:
+        """Return which feature stands at which place, int64 (features,); draws the permutation if there is none yet."""
+        if self.permutation is None:
+            return torch.arange(features)
+        if not len(self.permutation):
+            drawn = torch.randperm(features, generator=torch.Generator().manual_seed(self._seed))
+            self.permutation = drawn.to(self.permutation.device)
+        if len(self.permutation) != features:
+            raise ValueError(f"GroupSum: its permutation is of {len(self.permutation)} features, not of {features}.")
+        return self.permutation
+
+    def check_buffers(self) -> None:
+        """Raise ValueError, naming the buffer, if it could not be a permutation."""
+        if self.permutation is not None:
+            places = torch.arange(len(self.permutation), device=self.permutation.device)
+            if not torch.equal(self.permutation.sort().values, places):
+                raise ValueError("permutation is not a permutation")
 
     def group_size(self, features: int) -> int:
         """Return the size of the first groups for that many features."""
@@ -43,6 +72,8 @@ class GroupSum(nn.Module):
         """Return the undivided sums: (batch, features) -> (batch, k)."""
         if x.dim() != 2:
             raise ValueError(f"GroupSum got input of shape {tuple(x.shape)}; expected (batch, features).")
+        if self.permutation is not None:
+            x = x[:, self.order(x.shape[1])]
         missing = self.k * self.group_size(x.shape[1]) - x.shape[1]
         if missing:
             warnings.warn(
@@ -58,4 +89,10 @@ class GroupSum(nn.Module):
         return self.sum_groups(x) / self.tau
 
     def extra_repr(self) -> str:
-        return f"k={self.k}, tau={self.tau}"
+        return f"k={self.k}, tau={self.tau}, use_randperm={self.permutation is not None}"
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        saved = state_dict.get(prefix + "permutation")
+        if self.permutation is not None and not len(self.permutation) and saved is not None:
+            self.permutation = torch.empty_like(saved)  # make room: the number of features is known only now
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

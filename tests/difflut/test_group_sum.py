@@ -38,3 +38,27 @@ def test_bad_inputs() -> None:
         GroupSum(4)(torch.ones(1, 3))
     with pytest.raises(ValueError, match="expected"):
         GroupSum(4)(torch.ones(8))
+
+
+def test_a_permutation_is_drawn_once_and_travels_with_the_state() -> None:
+    x = torch.rand(5, 12, generator=torch.Generator().manual_seed(0))
+    first, second, other = (GroupSum(3, use_randperm=True, seed=seed) for seed in (1, 1, 2))
+    found = first(x)
+    order = first.state_dict()["permutation"].tolist()
+    assert sorted(order) == list(range(12))
+    assert order != sorted(order)
+    for sample, sums in zip(x.tolist(), found.tolist(), strict=True):
+        expected = [sum(sample[order[4 * group + place]] for place in range(4)) for group in range(3)]
+        assert sums == pytest.approx(expected)
+    assert torch.equal(first.eval()(x), found)
+    assert torch.equal(second(x), found)
+    assert not torch.equal(other(x), found)
+    fresh = GroupSum(3, use_randperm=True, seed=3)
+    fresh.load_state_dict(other.state_dict())
+    assert torch.equal(fresh(x), other(x))
+    with pytest.raises(ValueError, match="permutation is of 12 features, not of 15"):
+        first(torch.rand(2, 15))
+    first.permutation = torch.zeros(12, dtype=torch.int64)
+    with pytest.raises(ValueError, match="permutation is not a permutation"):
+        first.check_buffers()
+    assert not GroupSum(3).state_dict()

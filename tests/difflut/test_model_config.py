@@ -47,7 +47,7 @@ def test_to_dict_is_independent(make_config: Maker) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "cnn"}, "model_type is 'cnn'; available: SimpleFeedForward, feedforward"),
+        ({"model_type": "cnn"}, "model_type is 'cnn'; available: ConfiguredLUTModel, SimpleFeedForward, .*feedforward"),
         ({"layer_type": "dense"}, "layer_type is 'dense'; available: .*learnable, .*random"),
         ({"node_type": "xor"}, "node_type is 'xor'; available: .*dwn"),
         ({"node_type": ["dwn"]}, "node_type"),

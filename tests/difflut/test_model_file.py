@@ -119,7 +119,7 @@ def test_impossible_buffers_of_nodes_are_named(
         ("format", torch.ones(2), "not a difflut-model file"),
         ("config", 3, "table of fields"),
         ("config/layer_kwargs", {"num_candidates": torch.ones(2)}, "config.layer_kwargs.num_candidates is a Tensor"),
-        ("config/layer_widths", [[[[[[1]]]]]], "nested too deeply"),
+        ("config/layer_widths", [[[[[[[[[[1]]]]]]]]]], "nested too deeply"),
         ("config/colour", "red", "'colour'"),
         ("config/input_size", None, "input_size"),
         ("config/input_size", 6, r"encoder.thresholds has shape \(5, 3\), expected \(6, 3\)"),
