@@ -176,6 +176,9 @@ def synth(
     frequency: Annotated[float, typer.Option(help="Clock frequency in MHz that place and route aims at.")] = 200.0,
     seed: Annotated[int, typer.Option(help="Where placement starts; results of other seeds differ a little.")] = 1,
     place: Annotated[bool, typer.Option("--place/--no-place", help="Place and route, if there is a tool.")] = True,
+    read_reports: Annotated[
+        bool, typer.Option("--read-reports", help="Only read what Vivado or Quartus reported in the project here.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -183,13 +186,16 @@ def synth(
     with _reporting_errors(debug):
         from difflut_compiler.compiled import load_compiled
         from difflut_compiler.output import SYNTHESIS_FOLDER
-        from difflut_compiler.synth import SynthesisRequest, synthesise_network
+        from difflut_compiler.synth import SynthesisRequest, read_vendor_reports, synthesise_network
         from difflut_compiler.synth.show import print_synthesis
 
         request = SynthesisRequest(family, device, frequency, seed, place)
-        request.check()
-        with _steps_shown(quiet=as_json) as on_step:
-            result = synthesise_network(load_compiled(out), request, on_step=on_step)
+        known_family, compiled = request.check(), load_compiled(out)
+        if read_reports:
+            result = read_vendor_reports(compiled, known_family)
+        else:
+            with _steps_shown(quiet=as_json) as on_step:
+                result = synthesise_network(compiled, request, on_step=on_step)
         if as_json:
             print(result.to_json(), end="")
             return

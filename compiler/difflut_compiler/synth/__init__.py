@@ -3,7 +3,7 @@
 from difflut_compiler.synth.count import SynthesisCount, count_cells
 from difflut_compiler.synth.families import FAMILIES, Family
 from difflut_compiler.synth.results import SynthesisResult, result_from_json
-from difflut_compiler.synth.run import SynthesisRequest, read_results, synthesise_network
+from difflut_compiler.synth.run import SynthesisRequest, read_results, read_vendor_reports, synthesise_network
 
 __all__ = [
     "FAMILIES",
@@ -13,6 +13,7 @@ __all__ = [
     "SynthesisResult",
     "count_cells",
     "read_results",
+    "read_vendor_reports",
     "result_from_json",
     "synthesise_network",
 ]

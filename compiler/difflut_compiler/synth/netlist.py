@@ -38,6 +38,7 @@ opt_clean
 write_json netlist.json
 """
 NETLIST = "netlist.json"
+HARNESS_FILE = "harness.v"
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ class PartNames:
 
 
 def synthesise(plan: BuildPlan, layers: Sequence[str], family: Family, folder: Path) -> Synthesis:
-    """Synthesise the network in its harness for ``family``; the netlist is left in ``folder`` as ``NETLIST``."""
+    """Synthesise the network in its harness for ``family``; in ``folder`` are then ``NETLIST`` and ``HARNESS_FILE``."""
     start = time.perf_counter()
     sources = write_sources(plan, folder)
     harness = harness_name(plan.top)
-    (folder / f"{harness}.v").write_text(write_harness(plan.top, read_ports(sources, plan.top, folder)))
-    reads = "\n".join(f"read_verilog {source}" for source in (*sources, f"{harness}.v"))
+    (folder / HARNESS_FILE).write_text(write_harness(plan.top, read_ports(sources, plan.top, folder)))
+    reads = "\n".join(f"read_verilog {source}" for source in (*sources, HARNESS_FILE))
     run_yosys(SCRIPT.format(reads=reads, top=harness, synthesis=family.synthesis.format(top=harness)), folder)
     cells = read_cells(folder / NETLIST, harness)
     parts, other = count_by_part(((name, cell["type"]) for name, cell in cells.items()), layers, family)

@@ -6,7 +6,7 @@ Everything here was counted or timed by the tool that is named with it. Estimate
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -108,8 +108,23 @@ class PlaceAndRoute:
 
 
 @dataclass(frozen=True)
+class VendorFigures:
+    """What a vendor's own tool reported after its place and route, harness included. Areas have LUTs and registers."""
+
+    tool: str
+    version: str
+    device: str
+    utilisation: Mapping[str, Utilisation]
+    parts: tuple[PartArea, ...]
+    fmax_mhz: float
+
+
+@dataclass(frozen=True)
 class SynthesisResult:
-    """All that is known about a network on a family. ``not_placed`` says why there is no place and route, if so."""
+    """All that is known about a network on a family. ``not_placed`` says why there is no place and route, if so.
+
+    ``vendor`` is there once the reports of a vendor's tool were read.
+    """
 
     family: str
     top: str
@@ -118,6 +133,7 @@ class SynthesisResult:
     synthesis: Synthesis
     place_and_route: PlaceAndRoute | None
     not_placed: str
+    vendor: VendorFigures | None = None
 
     def to_json(self) -> str:
         data = asdict(self)
@@ -129,18 +145,21 @@ class SynthesisResult:
 def result_from_json(text: str) -> SynthesisResult:
     """Read what :meth:`SynthesisResult.to_json` wrote."""
     data: dict[str, Any] = json.loads(text)
-    synthesis = data.pop("synthesis")
-    placed = data.pop("place_and_route")
-    parts = tuple(PartArea(one["part"], Area(**one["area"])) for one in synthesis.pop("parts"))
+    synthesis, placed, vendor = data.pop("synthesis"), data.pop("place_and_route"), data.pop("vendor")
     del synthesis["network"], synthesis["total"]
     return SynthesisResult(
         **data,
-        synthesis=Synthesis(**synthesis, parts=parts),
-        place_and_route=_placed_from(placed) if placed else None,
+        synthesis=Synthesis(**_with_values(synthesis)),
+        place_and_route=PlaceAndRoute(**_with_values(placed)) if placed else None,
+        vendor=VendorFigures(**_with_values(vendor)) if vendor else None,
     )
 
 
-def _placed_from(data: dict[str, Any]) -> PlaceAndRoute:
-    utilisation = {kind: Utilisation(**one) for kind, one in data.pop("utilisation").items()}
-    path = tuple(PathStep(**step) for step in data.pop("critical_path"))
-    return PlaceAndRoute(**data, utilisation=utilisation, critical_path=path)
+def _with_values(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a result with areas, utilisations and steps as values again."""
+    makers: dict[str, Callable[[Any], Any]] = {
+        "parts": lambda parts: tuple(PartArea(one["part"], Area(**one["area"])) for one in parts),
+        "utilisation": lambda used: {kind: Utilisation(**one) for kind, one in used.items()},
+        "critical_path": lambda steps: tuple(PathStep(**step) for step in steps),
+    }
+    return {name: makers[name](value) if name in makers else value for name, value in data.items()}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from difflut_compiler.compiled import CompiledNetwork
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.output import SYNTHESIS_FOLDER, replace_folder
 from difflut_compiler.synth.families import FAMILIES, Family
-from difflut_compiler.synth.netlist import synthesise
+from difflut_compiler.synth.netlist import HARNESS_FILE, synthesise
 from difflut_compiler.synth.nextpnr import place_and_route
 from difflut_compiler.synth.results import SynthesisResult, result_from_json
+from difflut_compiler.synth.vendor import REPORTS, read_reports, write_project
 from difflut_compiler.verify.tools import missing_tools
 
 RESULT = "result.json"
@@ -79,6 +80,11 @@ def synthesise_network(
         )
         kept = folder / "kept"
         kept.mkdir()
+        if family.vendor is not None:
+            harness = (folder / HARNESS_FILE).read_text()
+            (kept / family.vendor).mkdir()
+            for name, text in write_project(plan, family, harness, request.frequency_mhz).items():
+                (kept / family.vendor / name).write_text(text)
         if placed is not None:
             shutil.copy(folder / placed.bitstream, kept)
         (kept / RESULT).write_text(result.to_json())
@@ -86,10 +92,23 @@ def synthesise_network(
     return result
 
 
+def read_vendor_reports(compiled: CompiledNetwork, family: Family) -> SynthesisResult:
+    """Add to an earlier result what the vendor's tool reported in the project beside it."""
+    folder = compiled.folder / SYNTHESIS_FOLDER / family.name
+    earlier = next((one for one in read_results(compiled) if one.family == family.name), None)
+    if earlier is None:
+        raise CompilerError(f"there is no project for {family.title} yet; run the command without --read-reports first")
+    reports = folder / (family.vendor or "") / REPORTS
+    result = replace(earlier, vendor=read_reports(family, reports, compiled.plan.top, compiled.graph.layers))
+    (folder / RESULT).write_text(result.to_json())
+    return result
+
+
 def _why_not_placed(family: Family, request: SynthesisRequest) -> str:
     """Why nothing is placed and routed; empty if it is."""
     if family.nextpnr is None:
-        return f"there is no free tool for {family.title} among ours"
+        project = f"; build the project in {family.vendor}/" if family.vendor else ""
+        return f"there is no free tool for {family.title} among ours{project}"
     if not request.place:
         return "not asked for"
     return missing_tools((family.nextpnr.tool,))

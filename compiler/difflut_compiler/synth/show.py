@@ -6,12 +6,15 @@ from rich.console import Console
 from rich.table import Table
 
 from difflut_compiler.synth.families import FAMILIES
-from difflut_compiler.synth.results import Area, PlaceAndRoute, SynthesisResult
+from difflut_compiler.synth.results import Area, PlaceAndRoute, SynthesisResult, VendorFigures
 
 
 def print_synthesis(result: SynthesisResult, console: Console) -> None:
     """Area by part; below it what place and route found, or why there is none."""
     console.print(_area_table(result))
+    if result.vendor is not None:
+        console.print(_vendor_table(result, result.vendor))
+        return
     if result.place_and_route is None:
         console.print(f"not placed and routed: {result.not_placed}", markup=False)
         return
@@ -30,6 +33,17 @@ def _area_table(result: SynthesisResult) -> Table:
     table.add_row("network, all parts but the harness", *_numbers(synthesis.network), style="bold")
     for kind, count in synthesis.other_cells.items():
         table.add_row(f"other cells: {kind}", str(count))
+    return table
+
+
+def _vendor_table(result: SynthesisResult, vendor: VendorFigures) -> Table:
+    title = f"{result.top} on {vendor.device} by {vendor.tool} {vendor.version}: {vendor.fmax_mhz:.1f} MHz"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("part")
+    for heading in ("LUTs", "registers"):
+        table.add_column(heading, justify="right")
+    for one in vendor.parts:
+        table.add_row(one.part, f"{one.area.luts:,}", f"{one.area.flip_flops:,}")
     return table
 
 
