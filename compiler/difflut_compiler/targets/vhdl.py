@@ -8,7 +8,16 @@ from typing import ClassVar
 
 from difflut_compiler.names import Ref, Signal
 from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, popcount_tables
-from difflut_compiler.targets.target import Module, Slice, Statement, TopModule, Value, register_runs, value_width
+from difflut_compiler.targets.target import (
+    Module,
+    Slice,
+    Statement,
+    TopModule,
+    Value,
+    lut_name,
+    register_runs,
+    value_width,
+)
 from difflut_compiler.targets.templates import render
 
 
@@ -36,7 +45,7 @@ def _render_module(module: Module, package: str) -> str:
         inputs=[_declare(signal, "in ") for signal in module.inputs],
         outputs=[_declare(signal, "out ") for signal in module.outputs],
         internals=[_declare(signal) for signal in module.internals],
-        bits=[f"{_value(s.result)} <= {_expression(s)};" for s in module.bits],
+        bits=[_assign_bit(s) for s in module.bits],
         words=[f"{_value(s.result)} <= {_expression(s)};" for s in module.words],
         registers=[f"{_value(q)} <= {_value(d)};" for q, d in register_runs(module.registers)],
     )
@@ -101,6 +110,12 @@ def _expression(statement: Statement) -> str:
             select = f"{_value(operands[0])} = '1'"
             return f"{_same_type(operands[2], width)} when {select} else {_same_type(operands[1], width)}"
     raise TypeError(f"VHDL has no expression for {op.kind} at {statement.origin}; expand it first")
+
+
+def _assign_bit(statement: Statement) -> str:
+    """The assignment; a LUT's table has no name here as it has in Verilog, so a comment says which one it is."""
+    line = f"{_value(statement.result)} <= {_expression(statement)};"
+    return f"{line}  -- {lut_name(statement)}" if isinstance(statement.op, Lut) else line
 
 
 def _lut(op: Lut, operands: Sequence[Value]) -> str:
