@@ -218,11 +218,48 @@ def nodes(as_json: Json = False) -> None:
 
 
 @app.command()
+def layers(as_json: Json = False) -> None:
+    """List the layer types."""
+    from difflut import REGISTRY
+
+    rows = {name: _first_line(REGISTRY.get_layer(name)) for name in REGISTRY.list_layers()}
+    for name in REGISTRY.list_convolutional_layers():
+        rows[name] = _first_line(REGISTRY.get_convolutional_layer(name))
+    _print_list(rows, as_json)
+
+
+@app.command()
 def encoders(as_json: Json = False) -> None:
     """List the encoders."""
     from difflut import REGISTRY
 
     rows = {name: _first_line(REGISTRY.get_encoder(name)) for name in REGISTRY.list_encoders()}
+    _print_list(rows, as_json)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the kinds of models."""
+    from difflut import REGISTRY
+
+    _print_list({name: _first_line(REGISTRY.get_model(name)) for name in REGISTRY.list_models()}, as_json)
+
+
+@app.command()
+def initializers(as_json: Json = False) -> None:
+    """List the initialisers, which set the start values of nodes."""
+    from difflut import REGISTRY
+
+    rows = {name: _first_line(REGISTRY.get_initializer(name)) for name in REGISTRY.list_initializers()}
+    _print_list(rows, as_json)
+
+
+@app.command()
+def regularizers(as_json: Json = False) -> None:
+    """List the regularisers, which training keeps small."""
+    from difflut import REGISTRY
+
+    rows = {name: _first_line(REGISTRY.get_regularizer(name)) for name in REGISTRY.list_regularizers()}
     _print_list(rows, as_json)
 
 
@@ -254,8 +291,9 @@ def tools(as_json: Json = False) -> None:
     _print_list({"kernels": str(describe()), **{name: state(name) for name in INSTALL_HINTS}}, as_json)
 
 
-def _first_line(thing: type) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]
+def _first_line(thing: object) -> str:
+    """What a class or function says about itself; nothing if it says nothing, as a user's own may."""
+    return (thing.__doc__ or "").strip().partition("\n")[0]
 
 
 def _print_list(rows: dict[str, str], as_json: bool) -> None:
@@ -265,7 +303,7 @@ def _print_list(rows: dict[str, str], as_json: bool) -> None:
     table = Table(show_header=False, box=None)
     for name, text in rows.items():
         table.add_row(f"[bold]{name}[/bold]", escape(text))
-    Console().print(table)
+    _output_console().print(table)
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from difflut.registry import register_encoder
 
 @register_encoder("binary")
 class BinaryEncoder(DenseEncoder):
-    """The number of the level in binary, most significant bit first, of 2**b equally wide levels from min to max.
+    """The level's number in binary; levels are equally wide from minimum to maximum.
 
-    All levels are equally wide, the last one too: scaling to 2**b - 1 and rounding down, as is often done, would leave
-    it to the maximum alone. `num_bits` is 1 to 10; further parameters as in `BaseEncoder`.
+    There are 2**b levels, and the most significant bit comes first. The last level is as wide as the others: scaling to
+    2**b - 1 and rounding down, as is often done, would leave it to the maximum alone. `num_bits` is 1 to 10; further
+    parameters as in `BaseEncoder`.
     """
 
     def compute_thresholds(self, values: Tensor) -> Tensor:

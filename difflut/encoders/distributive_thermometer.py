@@ -11,7 +11,9 @@ from difflut.registry import register_encoder
 
 @register_encoder("distributive_thermometer")
 class DistributiveThermometerEncoder(BaseEncoder):
-    """Threshold k of b is the sorted value number int(N * k / (b + 1)), for k = 1..b and N samples.
+    """A bit per threshold; thresholds at the quantiles of the data.
+
+    Threshold k of b is the sorted value number int(N * k / (b + 1)), for k = 1..b and N samples.
 
     The encoding of Bacellar et al., Distributive Thermometer (ESANN 2022). Features with many equal values get equal
     thresholds, hence equal bits. Parameters as in `BaseEncoder`.

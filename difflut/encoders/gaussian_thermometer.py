@@ -11,7 +11,9 @@ from difflut.registry import register_encoder
 
 @register_encoder("gaussian_thermometer")
 class GaussianThermometerEncoder(BaseEncoder):
-    """Threshold k of b is mean + std * Phi^-1(k / (b + 1)), for k = 1..b, with Phi the normal distribution function.
+    """A bit per threshold; thresholds at the quantiles of a normal distribution.
+
+    Threshold k of b is mean + std * Phi^-1(k / (b + 1)), for k = 1..b, with Phi the normal distribution function.
 
     The standard deviation is the unbiased one, and zero for a single sample. Parameters as in `BaseEncoder`.
     """

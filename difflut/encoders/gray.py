@@ -12,7 +12,9 @@ from difflut.registry import register_encoder
 
 @register_encoder("gray")
 class GrayEncoder(DenseEncoder):
-    """Reflected Gray code, most significant bit first, of 2**b equally wide levels from min to max.
+    """The level's number in Gray code; levels as in binary.
+
+    Reflected Gray code, most significant bit first, of 2**b equally wide levels from min to max.
 
     Level q has the word q ^ (q >> 1), so neighbouring levels differ in one bit. The levels are those of
     `BinaryEncoder`. `num_bits` is 1 to 10; further parameters as in `BaseEncoder`.

@@ -12,7 +12,9 @@ from difflut.registry import register_encoder
 
 @register_encoder("logarithmic")
 class LogarithmicEncoder(DenseEncoder):
-    """The number of the level in binary, most significant bit first, of 2**b equally wide levels of log(x + offset).
+    """The level's number in binary; levels are equally wide in the logarithm.
+
+    The number of the level in binary, most significant bit first, of 2**b equally wide levels of log(x + offset).
 
     The offset is zero where all training values are positive, else 1 - min, which makes the smallest one 1. The levels
     reach from the smallest to the largest training value, and values below the smallest belong to the first level, so

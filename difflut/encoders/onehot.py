@@ -14,7 +14,9 @@ from difflut.registry import register_encoder
 
 @register_encoder("onehot")
 class OneHotEncoder(CodedEncoder):
-    """Bit k is [x is in level k], lowest level first, of b equally wide levels from min to max.
+    """A bit per level, one of them set; levels are equally wide from minimum to maximum.
+
+    Bit k is [x is in level k], lowest level first, of b equally wide levels from min to max.
 
     Exactly one bit of a feature is 1. `num_bits` is 2 to 1024; further parameters as in `BaseEncoder`.
     """

@@ -14,7 +14,9 @@ from difflut.registry import register_encoder
 
 @register_encoder("sign_magnitude")
 class SignMagnitudeEncoder(DenseEncoder):
-    """Bit 0 is [x < 0], the others are the magnitude in binary, most significant bit first.
+    """A bit for the sign, then the magnitude's level in binary.
+
+    Bit 0 is [x < 0], the others are the magnitude in binary, most significant bit first.
 
     The magnitude is the number of the level of abs(x), of 2**(b - 1) equally wide levels from 0 to the largest
     absolute value; the last one is as wide as the others. x and -x have the same magnitude. Small negative numbers

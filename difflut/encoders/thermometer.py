@@ -11,7 +11,10 @@ from difflut.registry import register_encoder
 
 @register_encoder("thermometer")
 class ThermometerEncoder(BaseEncoder):
-    """Threshold k of b is min + k * (max - min) / (b + 1), for k = 1..b. Parameters as in `BaseEncoder`."""
+    """A bit per threshold; thresholds evenly spaced from minimum to maximum.
+
+    Threshold k of b is min + k * (max - min) / (b + 1), for k = 1..b. Parameters as in `BaseEncoder`.
+    """
 
     def compute_thresholds(self, values: Tensor) -> Tensor:
         return inner_edges(values.amin(0), values.amax(0), self.num_bits + 1)

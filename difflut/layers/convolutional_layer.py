@@ -22,7 +22,9 @@ _PINS_AT_A_TIME = 2**24  # of the first level in eval mode: bounds the memory of
 
 @register_convolutional_layer("convolutional")
 class ConvolutionalLayer(ImageStage):
-    """Every output channel is a tree of LUTs that slides over the image, as in Petersen et al., Convolutional
+    """Trees of nodes that slide over an image, one for each output channel.
+
+    Every output channel is a tree of LUTs that slides over the image, as in Petersen et al., Convolutional
     Differentiable Logic Gate Networks (NeurIPS 2024), with LUTs of n inputs for gates of two.
 
     With n inputs per LUT and depth d, a tree has levels of n**d, n**(d-1), ..., 1 LUTs. The first level reads the

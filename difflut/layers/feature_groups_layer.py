@@ -22,11 +22,11 @@ from difflut.registry import register_layer
 
 @register_layer("feature_groups")  # users know "feature_wise_groups" as a layer that they write themselves
 class FeatureGroupsLayer(BaseLUTLayer):
-    """The inputs are divided into groups of neighbours, and every node reads one group: node i reads i % num_groups.
+    """Each node reads one group of neighbouring inputs.
 
-    Group sizes differ by one at most, and no input is left out. The nodes of a group take its inputs in turns, `n`
-    at a time. A group of fewer than `n` inputs is read over again, which gives a node nothing more to tell apart. The
-    wiring does not depend on the seed.
+    The inputs are divided into groups of neighbours; node i reads group i % num_groups. Group sizes differ by one at
+    most, and no input is left out. The nodes of a group take its inputs in turns, `n` at a time. A group of fewer than
+    `n` inputs is read over again, which gives a node nothing more to tell apart. The wiring does not depend on the seed.
 
     Parameters
     ----------

@@ -23,12 +23,13 @@ MAX_ROUTING_LOGITS = 2**28
 
 @register_layer("learnable")
 class LearnableLayer(BaseLUTLayer):
-    """Each pin reads the best of a few candidate inputs, in training as in hardware.
+    """Each pin learns which of a few candidate inputs it reads.
 
-    Buffer ``candidates`` and parameter ``routing_logits``, both (output_size, n, num_candidates). A pin reads the
-    candidate with the largest logit (the first one of equals); the logits learn as if the pin were the average of its
-    candidates weighted by softmax(logits / routing_tau) (straight-through). Learnable mapping as in Bacellar et al.,
-    Differentiable Weightless Neural Networks (ICML 2024), restricted to candidates to bound its memory.
+    It reads the best one, in training as in hardware. Buffer ``candidates`` and parameter ``routing_logits``, both
+    (output_size, n, num_candidates). A pin reads the candidate with the largest logit (the first one of equals); the
+    logits learn as if the pin were the average of its candidates weighted by softmax(logits / routing_tau)
+    (straight-through). Learnable mapping as in Bacellar et al., Differentiable Weightless Neural Networks (ICML 2024),
+    restricted to candidates to bound its memory.
 
     Parameters
     ----------

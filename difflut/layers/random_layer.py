@@ -16,7 +16,9 @@ from difflut.registry import register_layer
 
 @register_layer("random")
 class RandomLayer(BaseLUTLayer):
-    """Pins are wired at random once, as in `BaseLUTLayer`.
+    """Pins are wired at random once, evenly over the inputs.
+
+    Wiring as in `BaseLUTLayer`.
 
     Parameters
     ----------

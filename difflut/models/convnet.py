@@ -29,8 +29,9 @@ _FIELDS = (*_SHAPE_FIELDS, *_LAYER_FIELDS, "pool")
 
 @register_model("convnet")
 class ConvNet(BaseLUTModel):
-    """Convolutions of the encoded image, each perhaps with pooling behind it, then ``config.layer_widths`` as in
-    `SimpleFeedForward`.
+    """Convolutions, perhaps with pooling, then layers of one kind, and votes per class.
+
+    The convolutions read the encoded image; behind them come ``config.layer_widths`` as in `SimpleFeedForward`.
 
     ``config.params`` has two entries:
 

@@ -14,7 +14,10 @@ from difflut.registry import REGISTRY, register_model
 @register_model("feedforward")
 @register_model("SimpleFeedForward")
 class SimpleFeedForward(BaseLUTModel):
-    """One layer per entry of ``config.layer_widths``, all of the same layer and node type; layer i has seed + i."""
+    """Layers of one kind, one after another, and votes per class.
+
+    One layer per entry of ``config.layer_widths``, all of the same layer and node type; layer i has seed + i.
+    """
 
     config: ModelConfig
 

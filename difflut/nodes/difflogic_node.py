@@ -15,7 +15,9 @@ from difflut.rules.pins import Pins, select_pins
 
 @register_node("difflogic")
 class DiffLogicNode(LutNode):
-    """Bank of mixtures of the 16 gates of two inputs (Petersen et al., Deep Differentiable Logic Gate Networks, 2022).
+    """A gate of two of the node's inputs, learnt as a mixture of all sixteen.
+
+    Bank of mixtures of the 16 gates of two inputs (Petersen et al., Deep Differentiable Logic Gate Networks, 2022).
 
     Every output reads two distinct inputs of its node, drawn at random: buffer ``indices``
     (num_nodes, output_dim, 2). Gate i answers bit ``2 * a + b`` of i for the inputs a, b: 8 is AND, 14 OR, 12 is a,

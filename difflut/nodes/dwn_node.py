@@ -15,8 +15,9 @@ from difflut.rules.pins import Pins
 
 @register_node("dwn")
 class DWNNode(LutNode):
-    """Bank of DWN nodes (Bacellar et al., Differentiable Weightless Neural Networks, ICML 2024).
+    """A table read at hard addresses; inputs learn from an extended finite difference.
 
+    Bank of DWN nodes (Bacellar et al., Differentiable Weightless Neural Networks, ICML 2024).
     Parameter ``luts`` (num_nodes, output_dim, 2**input_dim), start values uniform in [0, 1). Training reads the
     real-valued entry at the thresholded inputs; inputs get the extended finite difference as gradient. Entries are
     kept in [0, 1] while training. Table: entry >= 0.5.

@@ -17,7 +17,9 @@ from difflut.rules.straight_through import straight_through
 
 @register_node("dwn_stable")
 class DWNStableNode(LutNode):
-    """Bank of DWN nodes whose entries are probabilities, sigmoid(raw_luts), and whose far entries weigh 1 / (H + 1).
+    """As dwn, with entries that a sigmoid keeps between 0 and 1, and far ones counting less.
+
+    Bank of DWN nodes whose entries are probabilities, sigmoid(raw_luts), and whose far entries weigh 1 / (H + 1).
 
     A variant of Bacellar et al., Differentiable Weightless Neural Networks (ICML 2024). Parameter ``raw_luts``
     (num_nodes, output_dim, 2**input_dim), start values 0.1 * normal. Training reads the probability at the thresholded

@@ -19,7 +19,9 @@ MAX_DRAWN_FREQUENCIES = 32
 
 @register_node("fourier")
 class FourierNode(LutNode):
-    """Bank of nodes y = clamp(bias + sum_k A_k * cos(2 pi f_k . x + phases_k), 0, 1).
+    """A sum of cosines of the inputs against a threshold.
+
+    Bank of nodes y = clamp(bias + sum_k A_k * cos(2 pi f_k . x + phases_k), 0, 1).
 
     A = max_amplitude * amplitudes / sum |amplitudes|: however they are trained, the waves add up to `max_amplitude` at
     most. Buffer ``frequencies`` (num_nodes, F, input_dim) of 0 and 1/2, distinct within a node. Parameters

@@ -15,7 +15,9 @@ from difflut.rules.pins import Pins
 
 @register_node("hybrid")
 class HybridNode(LutNode):
-    """Bank of nodes that answer as DWN nodes and learn as probabilistic ones.
+    """A table that answers as dwn does and learns as probabilistic does.
+
+    Bank of nodes that answer as DWN nodes and learn as probabilistic ones.
 
     Parameter ``raw_luts`` (num_nodes, output_dim, 2**input_dim), start values 0.1 * normal. Training reads the
     probability sigmoid(raw_luts) at the thresholded inputs; all gradients are those of the probabilities' multilinear

@@ -12,7 +12,9 @@ from difflut.rules.pointwise import pointwise_logit
 
 @register_node("linear_lut")
 class LinearLUTNode(LutNode):
-    """Bank of nodes y = sigmoid(x W + b).
+    """A weighted sum of the inputs against a threshold.
+
+    Bank of nodes y = sigmoid(x W + b).
 
     Parameters ``weights`` (num_nodes, input_dim, output_dim), start values 0.1 * normal, and ``bias``
     (num_nodes, output_dim), start values 0. Table: x W + b >= 0.

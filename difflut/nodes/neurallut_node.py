@@ -26,7 +26,9 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @register_node("neurallut")
 class NeuralLUTNode(LutNode):
-    """Bank of multilayer perceptrons z(x) (Andronic and Constantinides, NeuralLUT, FPL 2024).
+    """A small neural network, trained with noise.
+
+    Bank of multilayer perceptrons z(x) (Andronic and Constantinides, NeuralLUT, FPL 2024).
 
     Training answers sigmoid((z + log u - log(1 - u)) / tau) with fresh u, uniform in (0, 1): the binary concrete
     distribution of Maddison et al. (ICLR 2017). The noise is a function

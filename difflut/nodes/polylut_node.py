@@ -19,7 +19,9 @@ MAX_FACTORS = 2**20  # of all monomials together: 16 inputs up to degree 6
 
 @register_node("polylut")
 class PolyLUTNode(LutNode):
-    """Bank of nodes y = sigmoid(sum_i weights_i * monomial_i(x)) (Andronic and Constantinides, PolyLUT, FPT 2023).
+    """A polynomial of the inputs against a threshold.
+
+    Bank of nodes y = sigmoid(sum_i weights_i * monomial_i(x)) (Andronic and Constantinides, PolyLUT, FPT 2023).
 
     The monomials are all of total degree `degree` and less, the constant first, then by degree. Attributes
     ``monomial_combinations``, their exponents per input, and ``num_monomials``. Parameter ``weights``

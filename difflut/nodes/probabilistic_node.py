@@ -16,7 +16,9 @@ from difflut.rules.pins import Pins
 
 @register_node("probabilistic")
 class ProbabilisticNode(LutNode):
-    """Bank of probabilistic nodes: the multilinear extension of sigmoid(raw_weights / temperature).
+    """A table of probabilities; training answers with the expected entry.
+
+    Bank of probabilistic nodes: the multilinear extension of sigmoid(raw_weights / temperature).
 
     The relaxation of Petersen et al., Deep Differentiable Logic Gate Networks (NeurIPS 2022), with a free table entry
     per input combination. Parameter ``raw_weights`` (num_nodes, 2**input_dim, output_dim), start values standard

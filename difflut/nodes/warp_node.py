@@ -17,7 +17,9 @@ from difflut.rules.walsh import walsh_transform
 
 @register_node("warp")
 class WARPNode(LutNode):
-    """Bank of nodes y = sigmoid(z / temperature) with z = sum_S c_S * prod_{j in S} (2 x_j - 1).
+    """A Walsh series of the inputs against a threshold.
+
+    Bank of nodes y = sigmoid(z / temperature) with z = sum_S c_S * prod_{j in S} (2 x_j - 1).
 
     S runs over all sets of inputs, as bit masks whose bit j is input j. Parameter ``coefficients``
     (num_nodes, 2**input_dim, output_dim), start values 0.1 * normal. Table: z >= 0, whatever the temperature.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from difflut import save_model
+from difflut import REGISTRY, save_model
 from difflut_compiler import driver
 from difflut_compiler.cli import app
 from difflut_compiler.emit import BuildPlan, emit
@@ -484,7 +485,26 @@ def test_the_top_is_named_after_the_model_file(stem: str, top: str, model_file: 
     assert (tmp_path / f"{top}_verilog" / "rtl" / f"{top}.v").is_file()
 
 
-@pytest.mark.parametrize("command", ["nodes", "encoders", "passes", "targets", "tools"])
+BLOCKS = {
+    "nodes": REGISTRY.list_nodes,
+    "layers": lambda: [*REGISTRY.list_layers(), *REGISTRY.list_convolutional_layers()],
+    "encoders": REGISTRY.list_encoders,
+    "models": REGISTRY.list_models,
+    "initializers": REGISTRY.list_initializers,
+    "regularizers": REGISTRY.list_regularizers,
+}
+
+
+@pytest.mark.parametrize("command", BLOCKS)
+def test_every_building_block_is_listed_with_one_sentence(command: str) -> None:
+    rows = json.loads(run(command, "--json")[1])
+    assert list(rows) == BLOCKS[command]()
+    for name, text in rows.items():
+        assert re.fullmatch(r"[A-Z0-9][^`]*\.", text), f"{name}: {text}"
+        assert len(text) <= 110, f"{name}: {text}"
+
+
+@pytest.mark.parametrize("command", [*BLOCKS, "passes", "targets", "tools"])
 def test_lists_say_what_there_is(command: str) -> None:
     code, output, _ = run(command, "--json")
     assert code == 0

@@ -64,7 +64,7 @@ def xavier_uniform(param: Tensor, gain: float = 1.0, *, fan_in: int, fan_out: in
 @register_initializer("glorot_normal")
 @register_initializer("xavier_normal")
 def xavier_normal(param: Tensor, gain: float = 1.0, *, fan_in: int, fan_out: int) -> None:
-    """As `xavier_uniform`, normal."""
+    """Normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, AISTATS 2010)."""
     param.normal_(0, _xavier_std(gain, fan_in, fan_out))
 
 
@@ -103,7 +103,7 @@ def kaiming_normal(
     fan_in: int,
     fan_out: int,
 ) -> None:
-    """As `kaiming_uniform`, normal."""
+    """Normal with standard deviation gain / sqrt(fan) (He et al., ICCV 2015)."""
     param.normal_(0, _kaiming_std(a, mode, nonlinearity, {"fan_in": fan_in, "fan_out": fan_out}))
 
 

@@ -39,7 +39,7 @@ def l_regularizer(
     inputs: Tensor | None = None,
     mode: str = "auto",
 ) -> Tensor:
-    """How much the answer changes when one input is inverted, to the power p.
+    """Change of the answer when one input is inverted, to the power p.
 
     R = 1/k * sum_i sum_o |g_o(z) - g_o(z with 1 - z_i for z_i)| ** p for a node g of k inputs, averaged over samples z
     and nodes. Pass inputs to train with it; without, it is an estimate to look at.
@@ -77,14 +77,14 @@ def l_regularizer(
 @register_regularizer("l1")
 @register_regularizer("l1_functional")
 def l1_regularizer(node: LutNode, num_samples: int = DEFAULT_NUM_SAMPLES, inputs: Tensor | None = None) -> Tensor:
-    """`l_regularizer` with p = 1."""
+    """Change of the answer when one input is inverted: l with p = 1."""
     return l_regularizer(node, 1, num_samples, inputs)
 
 
 @register_regularizer("l2")
 @register_regularizer("l2_functional")
 def l2_regularizer(node: LutNode, num_samples: int = DEFAULT_NUM_SAMPLES, inputs: Tensor | None = None) -> Tensor:
-    """`l_regularizer` with p = 2."""
+    """Squared change of the answer when one input is inverted: l with p = 2."""
     return l_regularizer(node, 2, num_samples, inputs)
 
 
@@ -92,10 +92,11 @@ def l2_regularizer(node: LutNode, num_samples: int = DEFAULT_NUM_SAMPLES, inputs
 @register_regularizer("fourier")
 @register_regularizer("walsh")
 def spectral_regularizer(node: LutNode) -> Tensor:
-    """Walsh spectrum of the node's probabilities, weighted by degree: sum over sets S of |S| * c_S**2.
+    """Walsh spectrum of the table, weighted by degree, so that parity costs most.
 
-    c_S is the average of (-1)**(number of ones in S) * probability over all addresses. Constants cost nothing, parity
-    of all inputs costs most. It is k/4 times `l_regularizer` with p = 2 over all bit vectors.
+    The sum over sets S of inputs of |S| * c_S**2, where c_S is the average of (-1)**(number of ones in S) * probability
+    over all addresses, with the probabilities that training works on. Constants cost nothing. It is k/4 times
+    `l_regularizer` with p = 2 over all bit vectors.
     """
     coefficients = walsh_transform(node.soft_table()) / 2**node.input_dim
     degrees = node.corners()[0].sum(0)
@@ -105,7 +106,7 @@ def spectral_regularizer(node: LutNode) -> Tensor:
 
 @register_regularizer("entropy")
 def entropy_regularizer(node: LutNode) -> Tensor:
-    """Entropy of a table entry in bits, averaged over a table: 0 if all entries are decided, 1 if all are 1/2."""
+    """Average entropy of the table entries: 0 bits if all are decided, 1 bit if all are 1/2."""
     tiny = 1e-7  # the entropy's gradient is infinite at 0 and 1, where trained entries end
     p = node.soft_table().clamp(tiny, 1 - tiny)
     return -(p * torch.log2(p) + (1 - p) * torch.log2(1 - p)).mean(2).sum(1).mean()
@@ -113,7 +114,7 @@ def entropy_regularizer(node: LutNode) -> Tensor:
 
 @register_regularizer("clarity")
 def clarity_regularizer(node: LutNode) -> Tensor:
-    """4 p (1 - p) of a table entry p, averaged over a table: 0 if all entries are decided, 1 if all are 1/2."""
+    """Average of 4 p (1 - p) of the table entries p: 0 if all are decided, 1 if all are 1/2."""
     p = node.soft_table()
     return (4 * p * (1 - p)).mean(2).sum(1).mean()
 
@@ -126,7 +127,9 @@ def gradient_penalty_regularizer(
     inputs: Tensor | None = None,
     per_sample: bool = False,
 ) -> Tensor:
-    """`gradient_penalty` of each node, with the sum of its answers as loss, averaged over the bank's nodes.
+    """Squared distance of the norm of a node's gradient from a target.
+
+    `gradient_penalty` of each node, with the sum of its answers as loss, averaged over the bank's nodes.
 
     Parameters
     ----------
@@ -149,7 +152,9 @@ def gradient_penalty_regularizer(
 def output_magnitude_regularizer(
     node: LutNode, target: float = 1.0, num_samples: int = DEFAULT_NUM_SAMPLES, inputs: Tensor | None = None
 ) -> Tensor:
-    """`output_magnitude_penalty` of each node's answers, by root mean square, averaged over the bank's nodes.
+    """Squared distance of the root mean square of a node's answers from a target.
+
+    `output_magnitude_penalty` of each node's answers, averaged over the bank's nodes.
 
     Parameters
     ----------
