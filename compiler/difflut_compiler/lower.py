@@ -93,13 +93,18 @@ def _check_chain(model: BaseLUTModel) -> None:
 
 def _lower_module(state: Lowering, name: str, module: nn.Module) -> None:
     function = _LOWERINGS.get(type(module))
-    if isinstance(module, BaseLUTLayer) and type(module).forward is BaseLUTLayer.forward:
-        function = _lower_stage  # however it is wired, it answers as its mapping and the tables of its bank say
+    if _only_wires_otherwise(module):
+        function = _lower_stage
     if isinstance(module, BaseEncoder) and _encodes_by_code_table(type(module)):
         function = _lower_encoder  # whatever the thresholds and the code are
     if function is None:
         raise _refusal(name, module, list(_LOWERINGS))
     function(state, name, module)
+
+
+def _only_wires_otherwise(module: nn.Module) -> bool:
+    """Whether a module is a layer that, however it is wired, answers as its mapping and the tables of its bank say."""
+    return isinstance(module, BaseLUTLayer) and type(module).forward is BaseLUTLayer.forward
 
 
 def _encodes_by_code_table(encoder: type[BaseEncoder]) -> bool:
@@ -194,6 +199,13 @@ def _lower_stage(state: Lowering, name: str, stage: LutStage) -> None:
         state.bank_nets[name].append(state.bits)
 
 
+def _lower_convolution(state: Lowering, name: str, layer: ConvolutionalLayer) -> None:
+    for number, level in enumerate(layer.lut_levels()):
+        if not _only_wires_otherwise(level):
+            raise _refusal(f"{name}.levels.{number}", level, [BaseLUTLayer])
+    _lower_stage(state, name, layer)
+
+
 def _add_luts(state: Lowering, name: str, wired: WiredBank) -> list[int]:
     """Add the look-up tables of a bank, which read ``state.bits``; return the nets of their outputs."""
     bank = wired.bank
@@ -250,7 +262,7 @@ def _lower_group_sum(state: Lowering, name: str, group_sum: GroupSum) -> None:
 _LOWERINGS: dict[type[nn.Module], Callable[[Lowering, str, Any], None]] = {
     BaseEncoder: _lower_encoder,  # and every subclass that encodes as it does
     BaseLUTLayer: _lower_stage,  # and every subclass that does not override forward
-    ConvolutionalLayer: _lower_stage,
+    ConvolutionalLayer: _lower_convolution,
     OrPool2d: _lower_stage,
     BitPlanes: _lower_bit_planes,
     nn.Flatten: _pass_bits,

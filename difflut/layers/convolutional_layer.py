@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -68,7 +69,7 @@ class ConvolutionalLayer(ImageStage):
         grouped_connections: bool = False,
         ensure_full_coverage: bool = False,
         *,
-        image_shape: tuple[int, int, int] | None = None,
+        image_shape: Sequence[int] | None = None,
         layer_kwargs: dict[str, Any] | None = None,
     ) -> None:
         config = convolution_config

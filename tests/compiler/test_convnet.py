@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from difflut import REGISTRY
-from difflut.layers import BitPlanes
+from difflut.layers import BitPlanes, RandomLayer
 from difflut_compiler import lower as lower_module
-from difflut_compiler.errors import MismatchError
+from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.frontend import LoadedModel
 from difflut_compiler.graph import LutGraph, Origin
@@ -107,3 +108,17 @@ def test_channels_that_are_mixed_up_fail_the_first_rung(monkeypatch: pytest.Monk
     monkeypatch.setitem(lower_module._LOWERINGS, BitPlanes, keep_the_order)
     with pytest.raises(MismatchError, match="graph and model differ in the bits of bit_planes"):
         climb(lambda graph: None)
+
+
+class Inverted(RandomLayer):
+    """Not what its tables say."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 - super().forward(x)
+
+
+def test_a_level_that_does_not_answer_as_its_tables_is_refused_by_name() -> None:
+    model = make_convnet()
+    model.get_submodule("layers.2.levels.0").__class__ = Inverted
+    with pytest.raises(CompilerError, match=r"layers\.2\.levels\.0 is a Inverted, which has no hardware form"):
+        lower(model, "net")
