@@ -92,10 +92,10 @@ class PipelineConfig(BaseModelConfig):
     def validate(self) -> None:
         check_choice("model_type", self.model_type, REGISTRY.list_models())
         check_integer("seed", self.seed, 0, MAX_SEED)
+        check_input(self.input_size, self.input_format)
         self._check_encoder()
         self._check_layers()
         self._count_classes()
-        check_input(self.input_size, self.input_format)
         check_runtime(self.runtime)
         check_class_names(self.class_names, self.num_classes)
         check_keys("metadata", self.metadata)

@@ -31,7 +31,7 @@ class GroupSum(nn.Module):
 
     permutation: Tensor | None
 
-    def __init__(self, k: int, tau: float = 1.0, use_randperm: bool = False, *, seed: int = 42) -> None:
+    def __init__(self, k: int = 1, tau: float = 1.0, use_randperm: bool = False, *, seed: int = 42) -> None:
         super().__init__()
         if type(use_randperm) is not bool:
             raise ValueError(f"GroupSum: use_randperm is {use_randperm!r}; it must be true or false.")

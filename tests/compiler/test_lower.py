@@ -93,6 +93,15 @@ def test_uneven_and_empty_groups(classes: int) -> None:
     assert len(class_count_nets(graph)) == classes
 
 
+@pytest.mark.filterwarnings("ignore:GroupSum")
+@pytest.mark.parametrize("classes", [3, 5])
+def test_votes_are_counted_in_the_random_order_of_the_model(classes: int) -> None:
+    model = make_model(num_classes=classes)
+    plain = lower(model, "network").to_json()
+    model.output_layer = GroupSum(classes, use_randperm=True)
+    assert check_equal(model).to_json() != plain
+
+
 @pytest.mark.parametrize("fan_in", [1, 2, 6, 8])
 def test_every_number_of_pins(fan_in: int) -> None:
     check_equal(make_model(node_input_dim=fan_in, layer_widths=[9, 6]))

@@ -62,3 +62,15 @@ def test_a_permutation_is_drawn_once_and_travels_with_the_state() -> None:
     with pytest.raises(ValueError, match="permutation is not a permutation"):
         first.check_buffers()
     assert not GroupSum(3).state_dict()
+
+
+def test_without_arguments_everything_is_summed() -> None:
+    assert GroupSum()(torch.tensor([[1.0, 2.0, 3.0]])).tolist() == [[6.0]]
+
+
+@pytest.mark.filterwarnings("ignore:GroupSum")
+def test_padding_comes_after_the_permutation() -> None:
+    group_sum = GroupSum(3, use_randperm=True)
+    sums = group_sum(torch.arange(10.0).unsqueeze(0))
+    order = group_sum.order(10).tolist()
+    assert sums.tolist() == [[float(sum(order[:4])), float(sum(order[4:8])), float(sum(order[8:]))]]
