@@ -79,6 +79,7 @@ class PipelineConfig(BaseModelConfig):
     model_type: str = "pipeline"
 
     def __post_init__(self) -> None:
+        check_input(self.input_size, self.input_format)
         given = {"num_classes": self.num_classes or None, "input_size": self.input_size}
         self._check_encoder()
         self._check_layers()
