@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         list_pretrained_models,
         load_model,
         load_pretrained,
+        publish_model,
         save_model,
         validate_config,
     )
@@ -69,6 +70,7 @@ _HOME_OF = {
     "load_dataset": "difflut.data",
     "load_model": "difflut.models",
     "load_pretrained": "difflut.models",
+    "publish_model": "difflut.models",
     "load_training_config": "difflut.training",
     "register_convolutional_layer": "difflut.registry",
     "register_encoder": "difflut.registry",
@@ -107,6 +109,7 @@ __all__ = [
     "load_model",
     "load_pretrained",
     "load_training_config",
+    "publish_model",
     "register_convolutional_layer",
     "register_encoder",
     "register_initializer",

@@ -82,6 +82,14 @@ def test_the_sdist_can_be_tested(built: Path) -> None:
     assert any(name.startswith("examples/") for name in names)
 
 
+def test_the_wheel_brings_the_pretrained_models(wheel: Path) -> None:
+    """Every file beside the models' package is installed with it, and so is the guide to them."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    files = [path for path in (ROOT / "difflut" / "models").rglob("*") if path.suffix in {".md", ".pth", ".yaml"}]
+    assert any(path.suffix == ".pth" for path in files)
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= names
+
+
 def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     """Installed alone, the compiler runs its own copy and finds its templates and benches there."""
     site = tmp_path / "site"

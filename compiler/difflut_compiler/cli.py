@@ -93,6 +93,43 @@ def train(
         )
 
 
+@app.command()
+def publish(
+    model: Annotated[Path, typer.Argument(help="The trained model.pth.")],
+    name: Annotated[str, typer.Option(help="What the pretrained model is called.")],
+    data: Annotated[str, typer.Option(help="Test data for its stated accuracy: digits, or an .npz or .csv file.")],
+    out: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of pretrained models; ./pretrained is searched by default.")
+    ] = Path("pretrained"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a pretrained model: difflut publish model.pth --name mine --data digits."""
+    with _reporting_errors(debug):
+        import difflut
+        from difflut_compiler.frontend import load_dataset
+        from difflut_compiler.names import IDENTIFIER
+
+        if not IDENTIFIER.fullmatch(name):
+            _fail(f"the name {name!r} is not made of letters, digits and underscores", EXIT_BAD_INPUT)
+        config = difflut.publish_model(difflut.load_model(model), name, load_dataset(data), out)
+        info = difflut.get_pretrained_model_info(name, out)
+        figures = {
+            "config": str(config),
+            "weights": str(info["weights_path"]),
+            "bytes": info["weights_path"].stat().st_size,
+            "test_accuracy": info["metadata"]["test_accuracy"],
+        }
+        if as_json:
+            print(json.dumps(figures))
+            return
+        _output_console().print(
+            f"Wrote {config} and {figures['weights']}, {figures['bytes']} bytes: "
+            f"{figures['test_accuracy']:.2%} of the test data.",
+            markup=False,
+        )
+
+
 @app.command("compile")
 def compile_command(
     model: Annotated[Path, typer.Argument(help="The trained model.pth.")],

@@ -9,6 +9,7 @@ from difflut.models.model_config import ModelConfig
 from difflut.models.model_file import load_model, save_model
 from difflut.models.pipeline import ConfiguredLUTModel, build_from_config, build_lut_pipeline, validate_config
 from difflut.models.pipeline_config import PipelineConfig
+from difflut.models.publish import publish_model
 from difflut.models.published import get_pretrained_model_info, list_pretrained_models
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "list_pretrained_models",
     "load_model",
     "load_pretrained",
+    "publish_model",
     "read_model_config",
     "save_model",
     "validate_config",

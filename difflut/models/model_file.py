@@ -4,6 +4,8 @@ A file is what ``torch.save`` makes of a plain dict::
 
     {"format": "difflut-model", "version": 1, "config": model.config.to_dict(), "state": model.state_dict()}
 
+A tensor of the state may be stored in a narrower type that holds its values exactly, see `save_model`.
+
 Reading treats the file as untrusted: nothing in it is executed, nothing is allocated that the file does not itself
 hold or the limits of its kind of configuration do not allow, and whatever is wrong with it becomes one
 `CheckpointError`.
@@ -30,12 +32,21 @@ if TYPE_CHECKING:
 
 FORMAT = "difflut-model"
 VERSION = 1
+_NARROWER = {
+    torch.float32: (torch.float16,),
+    torch.int64: (torch.uint8, torch.int16, torch.int32),
+}
+"""Types in which a tensor may be stored, narrowest first, instead of its own."""
+_MOST_NARROWING = 8
 _MAX_CONFIG_DEPTH = 8
 _KEYS = ["config", "format", "state", "version"]
 
 
-def save_model(model: BaseLUTModel, path: str | Path) -> None:
+def save_model(model: BaseLUTModel, path: str | Path, *, compact: bool = False) -> None:
     """Write a fitted model to `path`, replacing the file at once; equal models give equal bytes.
+
+    With `compact`, every tensor is stored in the narrowest type that holds its values exactly: the model that comes
+    back is the same, the file is smaller.
 
     Raises
     ------
@@ -48,10 +59,18 @@ def save_model(model: BaseLUTModel, path: str | Path) -> None:
         "format": FORMAT,
         "version": VERSION,
         "config": model.describe().to_dict(),
-        # Clones: a view would drag the whole storage behind it into the file.
-        "state": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
+        "state": {name: _pack(tensor, compact) for name, tensor in model.state_dict().items()},
     }
     write_archive(content, Path(path))
+
+
+def _pack(tensor: Tensor, compact: bool) -> Tensor:
+    tensor = tensor.detach().cpu()
+    for dtype in _NARROWER.get(tensor.dtype, ()) if compact else ():
+        narrow = tensor.to(dtype)
+        if torch.equal(narrow.to(tensor.dtype), tensor):
+            return narrow
+    return tensor.clone()  # a view would drag the whole storage behind it into the file
 
 
 def load_model(path: str | Path) -> BaseLUTModel:
@@ -104,15 +123,17 @@ def _check_config_fits_file(config: BaseModelConfig, file_bytes: int) -> None:
     assert config.input_size is not None
     arguments = config.describe_encoder()
     thresholds = REGISTRY.get_encoder(arguments["name"]).count_thresholds(arguments["num_bits"])
-    needed = 4 * config.input_size * thresholds + REGISTRY.get_model(config.model_type).min_state_bytes(config)
+    full_width = 4 * config.input_size * thresholds + REGISTRY.get_model(config.model_type).min_state_bytes(config)
+    needed = full_width // _MOST_NARROWING
     if needed > file_bytes:
         raise CheckpointError(f"the configuration needs at least {needed} bytes of state, the file has {file_bytes}.")
 
 
 def _restore(config: BaseModelConfig, state: dict[Any, Any]) -> BaseLUTModel:
     model = REGISTRY.get_model(config.model_type)(config)
-    _check_state(state, _expected_state(model))
-    model.load_state_dict(state)
+    expected = _expected_state(model)
+    _check_state(state, expected)
+    model.load_state_dict({name: tensor.to(expected[name][1]) for name, tensor in state.items()})
     _check_values(model)
     return model.eval()
 
@@ -137,7 +158,7 @@ def _check_state(state: dict[Any, Any], expected: dict[str, tuple[tuple[int, ...
         shape, dtype = expected[name]
         if tuple(tensor.shape) != shape:
             raise CheckpointError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}.")
-        if tensor.dtype != dtype:
+        if tensor.dtype not in (dtype, *_NARROWER.get(dtype, ())):
             raise CheckpointError(f"{name} has type {tensor.dtype}, expected {dtype}.")
 
 
