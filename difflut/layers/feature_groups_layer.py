@@ -26,7 +26,8 @@ class FeatureGroupsLayer(BaseLUTLayer):
 
     The inputs are divided into groups of neighbours; node i reads group i % num_groups. Group sizes differ by one at
     most, and no input is left out. The nodes of a group take its inputs in turns, `n` at a time. A group of fewer than
-    `n` inputs is read over again, which gives a node nothing more to tell apart. The wiring does not depend on the seed.
+    `n` inputs is read over again, which gives a node nothing more to tell apart. The wiring does not depend on the
+    seed.
 
     Parameters
     ----------
