@@ -29,7 +29,10 @@ from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.schedule import schedule
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify import ladder
-from difflut_compiler.verify.simulate import choose_simulator, simulate
+from difflut_compiler.verify.languages import choose_simulator
+from difflut_compiler.verify.prove_files import prove_netlist
+from difflut_compiler.verify.simulate import simulate
+from difflut_compiler.verify.tools import make_folder
 from difflut_compiler.verify.vectors import make_vectors
 
 
@@ -82,22 +85,22 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         scheduled.graph.verify()
     with step("emit"):
         plan = emit(scheduled, TARGETS[arguments.target], "network")
-        write_output(folder / "out", plan.files, {})
+        write_output(folder / "out", {"rtl": plan.files}, {})
     compile_seconds = round(sum(seconds.values()), 2)
     compile_megabytes = round(peak_megabytes())
     if arguments.prove:
         with step("prove passes"):
-            ladder.check_passes(lowered, steps, graph, scheduled, len(sample), ladder.make_folder(folder, "passes"))
+            ladder.check_passes(lowered, steps, graph, scheduled, len(sample), make_folder(folder, "passes"))
         with step("prove RTL"):
-            ladder.check_rtl(plan, scheduled, lowered, ladder.make_folder(folder, "rtl"))
+            prove_netlist(plan, scheduled, lowered, make_folder(folder, "rtl"))
     if arguments.simulate:
-        simulator = choose_simulator(arguments.target, None)
+        simulator = choose_simulator(plan.language, None)
         if simulator is None:
             raise SystemExit(f"no simulator for {arguments.target} is installed")
         with step(f"simulate {arguments.simulate} samples in {simulator}"):
             expected = {"class_index": answers.class_index[: arguments.simulate]}
             inputs = vectors.inputs[: arguments.simulate]
-            simulate(plan, scheduled.graph, inputs, expected, simulator, ladder.make_folder(folder, "simulation"))
+            simulate(plan, scheduled.graph, inputs, expected, simulator, make_folder(folder, "simulation"))
     return {
         "luts": arguments.luts,
         "target": arguments.target,
@@ -114,7 +117,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--luts", type=int, default=20_000)
-    parser.add_argument("--target", choices=sorted(TARGETS), default="verilog")
+    parser.add_argument("--target", choices=("verilog", "systemverilog", "vhdl"), default="verilog")
     parser.add_argument("--prove", action="store_true")
     parser.add_argument("--simulate", type=int, metavar="SAMPLES", default=0)
     arguments = parser.parse_args()

@@ -89,7 +89,7 @@ def answers(plan: BuildPlan, words: Sequence[int], folder: Path) -> list[str]:
         "samples": len(words),
         "latency": plan.latency_cycles,
     }
-    if plan.target == "verilog":
+    if plan.language != "vhdl":
         output = _run_icarus(plan, VERILOG_BENCH.format(clock=".clk(clk), " * clocked, **settings), folder)
     else:
         output = _run_ghdl(plan, VHDL_BENCH.format(clock="clk => clk, " * clocked, **settings), folder)
@@ -99,7 +99,8 @@ def answers(plan: BuildPlan, words: Sequence[int], folder: Path) -> list[str]:
 def _run_icarus(plan: BuildPlan, bench: str, folder: Path) -> str:
     iverilog = need("iverilog")
     (folder / "bench.v").write_text(bench)
-    _run([str(iverilog), "-g2005", "-s", "bench", "-o", "bench.vvp", "bench.v", *plan.files], folder)
+    standard = "-g2005" if plan.language == "verilog" else "-g2012"
+    _run([str(iverilog), standard, "-s", "bench", "-o", "bench.vvp", "bench.v", *plan.files], folder)
     return _run([str(iverilog.parent / "vvp"), "-n", "bench.vvp"], folder)
 
 

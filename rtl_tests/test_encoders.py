@@ -8,16 +8,16 @@ import pytest
 
 from difflut import REGISTRY, save_model
 from difflut_compiler.driver import CompileRequest, compile_model
-from difflut_compiler.targets import TARGETS
+from tests.compiler.designs import HDL_TARGETS
 from tests.compiler.models import make_model
 from tests.compiler.needs import need
 
-SIMULATOR_OF = {"verilog": "iverilog", "vhdl": "ghdl"}
+SIMULATOR_OF = {"verilog": "iverilog", "systemverilog": "iverilog", "vhdl": "ghdl"}
 QUICK = [("gray", "verilog"), ("sign_magnitude", "vhdl")]
 CASES = [
     pytest.param(encoder, target, marks=() if (encoder, target) in QUICK else pytest.mark.slow)
     for encoder in REGISTRY.list_encoders()
-    for target in TARGETS
+    for target in HDL_TARGETS
 ]
 
 

@@ -16,10 +16,9 @@ import pytest
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.schedule import PIPELINES
-from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify.simulate import pack_features
 from plain_simulation import answers, as_answers
-from tests.compiler.designs import Design, design_of, edit, find, is_proven, with_files
+from tests.compiler.designs import HDL_TARGETS, Design, design_of, edit, find, is_proven, with_files
 from tests.compiler.needs import need
 from tests.compiler.random_graphs import all_inputs, small_graph
 
@@ -115,9 +114,16 @@ VHDL_CLOCKED: dict[str, tuple[str, Change]] = {
     "falling edge": (r"rising_edge", "falling_edge"),
     "another clock": (r"clk => clk", "clk => features(0)"),
 }
+SYSTEMVERILOG_CLOCKED = {
+    kind: (pattern.replace(r"always @\(posedge clk\)", r"always_ff @\(posedge clk\)"), change)
+    for kind, (pattern, change) in VERILOG_CLOCKED.items()
+}
+SYSTEMVERILOG_CLOCKED["register removed"] = (r"always_ff @\(posedge clk\)", "always @*")
 MISTAKES = {
     ("verilog", "none"): VERILOG,
     ("verilog", "layers"): VERILOG | VERILOG_CLOCKED,
+    ("systemverilog", "none"): VERILOG,
+    ("systemverilog", "layers"): VERILOG | SYSTEMVERILOG_CLOCKED,
     ("vhdl", "none"): VHDL,
     ("vhdl", "layers"): VHDL | VHDL_CLOCKED,
 }
@@ -129,11 +135,11 @@ KINDS = [
 
 
 def test_every_language_and_pipeline_has_mistakes() -> None:
-    assert set(MISTAKES) == {(target, pipeline) for target in TARGETS for pipeline in PIPELINES}
+    assert set(MISTAKES) == {(target, pipeline) for target in HDL_TARGETS for pipeline in PIPELINES}
 
 
 def need_tools(target: str) -> None:
-    need("iverilog" if target == "verilog" else "ghdl")
+    need("ghdl" if target == "vhdl" else "iverilog")
 
 
 def simulate_all(plan: BuildPlan, graph: LutGraph, folder: Path) -> list[str]:

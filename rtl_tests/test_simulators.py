@@ -18,18 +18,18 @@ from difflut_compiler.errors import CompilerError, MismatchError, ToolMissingErr
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import lower
 from difflut_compiler.schedule import PIPELINES
-from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify import simulate as simulation
 from difflut_compiler.verify import tools
-from difflut_compiler.verify.simulate import SIMULATORS, SimulationResult, choose_simulator, simulate
-from tests.compiler.designs import Design, design_of, edit
+from difflut_compiler.verify.languages import LANGUAGES, choose_simulator
+from difflut_compiler.verify.simulate import SimulationResult, simulate
+from tests.compiler.designs import HDL_TARGETS, Design, design_of, edit
 from tests.compiler.models import make_model
 from tests.compiler.needs import need
 from tests.compiler.random_graphs import Inputs, all_inputs, random_inputs, small_graph
 
 FAST = ("iverilog", "ghdl")
 """Simulators that build in a second; Verilator compiles C++ for ten."""
-LANGUAGE_OF = {simulator: language for language, names in SIMULATORS.items() for simulator in names}
+LANGUAGE_OF = {"iverilog": "verilog", "verilator": "verilog", "ghdl": "vhdl"}
 Answers = dict[str, np.ndarray]
 
 
@@ -38,9 +38,9 @@ def need_simulator(simulator: str) -> None:
     need("cocotb")
 
 
-def test_every_target_has_a_simulator() -> None:
-    assert set(SIMULATORS) == set(TARGETS)
+def test_every_simulator_of_a_hardware_language_is_tried() -> None:
     assert set(FAST) | {"verilator"} == set(LANGUAGE_OF)
+    assert {name for target in HDL_TARGETS for name in LANGUAGES[target].simulators} == set(LANGUAGE_OF)
 
 
 # -- networks answer as their models -----------------------------------------------------------------------------------
@@ -87,6 +87,13 @@ def test_the_simulated_network_answers_as_the_model(
     size: str, signed: bool, pipeline: str, simulator: str, tmp_path: Path
 ) -> None:
     check_model(size, signed, simulator, pipeline, tmp_path)
+
+
+@pytest.mark.parametrize("simulator", ["iverilog", "verilator"])
+def test_a_network_in_systemverilog(simulator: str, tmp_path: Path) -> None:
+    need_simulator(simulator)
+    design, inputs, expected = compiled_model("wide", True, "systemverilog", "layers")
+    assert simulate(design.plan, design.graph, inputs, expected, simulator, tmp_path).comparisons == len(inputs)
 
 
 def test_a_network_in_verilator(tmp_path: Path) -> None:

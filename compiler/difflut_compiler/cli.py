@@ -133,19 +133,22 @@ def publish(
 @app.command("compile")
 def compile_command(
     model: Annotated[Path, typer.Argument(help="The trained model.pth.")],
-    target: Annotated[str, typer.Option("--target", "-t", help="verilog or vhdl; see: difflut targets.")],
+    target: Annotated[str, typer.Option("--target", "-t", help="verilog, vhdl, c, ...; see: difflut targets.")],
     out: Annotated[
         Path | None, typer.Option("--output", "-o", help="Output folder; default: NAME_TARGET beside the model.")
     ] = None,
     top: Annotated[
         str | None, typer.Option(help="Name of the top module; default: from the model file's name.")
     ] = None,
-    pipeline: Annotated[str, typer.Option(help="layers: a register per layer; none: combinational.")] = "layers",
+    pipeline: Annotated[
+        str | None,
+        typer.Option(help="layers: a register per layer, the default for hardware; none: combinational."),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Also check on these test data: digits, or an .npz or .csv file.")
     ] = None,
     simulator: Annotated[
-        str | None, typer.Option(help="iverilog, verilator or ghdl; default: the first that is installed.")
+        str | None, typer.Option(help="iverilog, verilator, ghdl or gcc; default: the first that is installed.")
     ] = None,
     count_luts: Annotated[
         bool | None,
@@ -168,6 +171,7 @@ def compile_command(
         check_output_folder(folder)
         from difflut_compiler.driver import CompileRequest, compile_model
         from difflut_compiler.report import documents, print_result, report, summary
+        from difflut_compiler.targets import find_target
 
         request = CompileRequest(
             model,
@@ -182,7 +186,8 @@ def compile_command(
         with _steps_shown(quiet=as_json) as on_step:
             result = compile_model(request, on_step=on_step, observer=observer)
         failed = result.certificate.failed
-        write_output(folder, {} if failed else result.plan.files, documents(result))
+        written = find_target(target).folder
+        write_output(folder, {} if failed else {written: result.plan.all_files}, documents(result))
         if as_json:
             print(json.dumps({**report(result), "certificate": json.loads(result.certificate.to_json())}))
         else:
@@ -192,9 +197,9 @@ def compile_command(
             else:
                 print(summary(result), end="")
             console.print(
-                f"A check failed: no hardware was written. See {folder / 'certificate.json'}."
+                f"A check failed: no files were written. See {folder / 'certificate.json'}."
                 if failed
-                else f"Wrote {folder}: the hardware is in rtl/, the evidence in certificate.json and summary.txt.",
+                else f"Wrote {folder}: {target} in {written}/, the evidence in certificate.json and summary.txt.",
                 markup=False,
             )
         if failed:

@@ -10,7 +10,9 @@ from typing import Any
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.output import CERTIFICATE, RTL_FOLDER
+from difflut_compiler.graph_file import read_graph
+from difflut_compiler.output import CERTIFICATE
+from difflut_compiler.targets import find_target
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,21 @@ def load_compiled(folder: Path) -> CompiledNetwork:
     report = _read_json(folder, "report.json")
     if any(rung["status"] == "failed" for rung in certificate["rungs"]):
         raise CompilerError(f"{folder} holds no hardware: a check of its compile failed; see {CERTIFICATE}")
+    target = find_target(report["target"])
+    place = folder / target.folder
     plan = BuildPlan(
         top=report["top"],
-        target=report["target"],
-        files={name: _read(folder / RTL_FOLDER / name) for name in report["files"]},
+        target=target.name,
+        language=target.language,
+        files={name: _read(place / name) for name in report["files"]},
+        binary_files={name: _read_bytes(place / name) for name in report["binary_files"]},
         latency_cycles=report["latency_cycles"],
         feature_bits=report["input"]["features"] * report["input"]["bits"],
         outputs=report["outputs"],
     )
-    if plan.digest() != certificate["rtl_sha256"]:
-        raise CompilerError(f"the hardware in {folder / RTL_FOLDER} is not what was compiled; compile again")
-    return CompiledNetwork(folder, plan, LutGraph.from_json(_read(folder / "graph.json")), report, certificate)
+    if plan.digest() != certificate["files_sha256"]:
+        raise CompilerError(f"the hardware in {place} is not what was compiled; compile again")
+    return CompiledNetwork(folder, plan, read_graph(folder / "graph.json"), report, certificate)
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -52,7 +58,11 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> str:
+    return _read_bytes(path).decode(errors="replace")
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_text()
+        return path.read_bytes()
     except OSError as error:
         raise CompilerError(f"no compiled network: {path}: {error.strerror}; compile one first") from None

@@ -22,12 +22,13 @@ from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
 from difflut_compiler.passes.runner import Observer
 from difflut_compiler.schedule import Schedule, check_pipeline, schedule
 from difflut_compiler.synth import SynthesisCount, count_cells
-from difflut_compiler.targets import TARGETS
+from difflut_compiler.targets import HardwareTarget, find_target
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Certificate, Finding, Rung, climb, not_checked
 from difflut_compiler.verify.ladder import ModelAnswers
-from difflut_compiler.verify.simulate import SIMULATORS, SimulationResult, choose_simulator, simulate
-from difflut_compiler.verify.tools import missing_tools
+from difflut_compiler.verify.languages import choose_simulator, language_of
+from difflut_compiler.verify.simulate import SimulationResult
+from difflut_compiler.verify.tools import make_folder
 from difflut_compiler.verify.vectors import Vectors, make_vectors
 
 LUTS_COUNTED_BY_DEFAULT = 6000
@@ -41,36 +42,47 @@ SIMULATION_BUDGET = 40_000_000
 class CompileRequest:
     """What to compile and how.
 
-    ``data`` is ``digits`` or the path of an ``.npz`` or ``.csv`` file to check with; ``simulator`` and ``count_luts``
-    are chosen by what is installed and by size where they are None.
+    ``data`` is ``digits`` or the path of an ``.npz`` or ``.csv`` file to check with. Where they are None, ``pipeline``
+    is ``layers`` for hardware and ``none`` for what has no clock, and ``simulator`` and ``count_luts`` are chosen by
+    what is installed and by size.
     """
 
     model_path: Path
     target: str
     top: str
-    pipeline: str = "layers"
+    pipeline: str | None = None
     data: str | None = None
     simulator: str | None = None
     count_luts: bool | None = None
 
     def check(self) -> None:
         """Refuse what cannot work before any work is done."""
-        if self.target not in TARGETS:
-            raise CompilerError(f"there is no target {self.target!r}; choose one of {', '.join(TARGETS)}")
-        check_pipeline(self.pipeline)
+        target = find_target(self.target)
+        check_pipeline(self.chosen_pipeline)
+        if self.chosen_pipeline != "none" and not isinstance(target, HardwareTarget):
+            raise CompilerError(f"the target {self.target} has no clock; it takes only the pipeline none")
         check_identifier(self.top, "the top name")
-        choose_simulator(self.target, self.simulator)
+        choose_simulator(target.language, self.simulator)
+
+    @property
+    def chosen_pipeline(self) -> str:
+        if self.pipeline is not None:
+            return self.pipeline
+        return "layers" if isinstance(find_target(self.target), HardwareTarget) else "none"
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of labelled samples answered correctly, from 0 to 1; ``rtl`` is None if not all were simulated."""
+    """Share of labelled samples answered correctly, from 0 to 1.
+
+    ``simulated`` is that of the compiled files; None if not all samples were simulated.
+    """
 
     data: str
     samples: int
     model: float
     graph: float
-    rtl: float | None
+    simulated: float | None
 
 
 @dataclass(frozen=True)
@@ -154,8 +166,8 @@ def compile_model(
         checks = _Checks(request, built, Path(folder))
         with clock.step("prove passes"):
             second_rung = climb(2, checks.passes)
-        with clock.step("prove RTL"):
-            third_rung = checks.rtl()
+        with clock.step("prove files"):
+            third_rung = checks.files()
         with clock.step("simulate"):
             fourth_rung = checks.simulation()
         with clock.step("flip a bit"):
@@ -199,10 +211,10 @@ def _build(request: CompileRequest, clock: StepClock, observer: Observer | None)
         optimised_size = graph.size()
         steps += run_passes(graph, EXPAND, sample, repeat=False, observer=observer)
     with clock.step("schedule"):
-        scheduled = schedule(graph, request.pipeline)
+        scheduled = schedule(graph, request.chosen_pipeline)
         scheduled.graph.verify()
     with clock.step("emit"):
-        plan = emit(scheduled, TARGETS[request.target], request.top)
+        plan = emit(scheduled, find_target(request.target), request.top)
     return _Built(
         loaded, data, lowered, optimised_size, graph, scheduled, plan, steps, vectors, len(sample), answers, first_rung
     )
@@ -215,46 +227,49 @@ class _Checks:
         self.request = request
         self.built = built
         self.folder = folder
-        self.simulator = choose_simulator(request.target, request.simulator)
+        self.language = language_of(built.plan.language)
+        self.simulator = choose_simulator(built.plan.language, request.simulator)
         self.simulated: SimulationResult | None = None
-        self.missing_for_proof = missing_tools(("yosys", "ghdl") if request.target == "vhdl" else ("yosys",))
 
     def passes(self) -> Finding:
         built = self.built
-        folder = ladder.make_folder(self.folder, "passes")
+        folder = make_folder(self.folder, "passes")
         return ladder.check_passes(built.lowered, built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
 
-    def rtl(self) -> Rung:
-        if self.missing_for_proof:
-            return not_checked(3, self.missing_for_proof)
-        built, folder = self.built, ladder.make_folder(self.folder, "rtl")
-        return climb(3, lambda: ladder.check_rtl(built.plan, built.scheduled, built.lowered, folder))
+    def files(self) -> Rung:
+        language, built, prove = self.language, self.built, self.language.prove
+        if prove is None or language.no_proof:
+            return not_checked(3, language.no_proof, language.product)
+        folder = make_folder(self.folder, "files")
+        return climb(3, lambda: prove(built.plan, built.scheduled, built.lowered, folder), language.product)
 
     def simulation(self) -> Rung:
         if self.simulator is None:
-            missing = missing_tools(("cocotb", *SIMULATORS[self.request.target]))
-            return not_checked(4, f"nothing to simulate {self.request.target} with: {missing}")
-        return climb(4, self._simulate)
+            return not_checked(4, self.language.no_simulation, self.language.product)
+        return climb(4, self._simulate, self.language.product)
 
     def _simulate(self) -> Finding:
+        assert self.language.simulate is not None
         assert self.simulator is not None
         built = self.built
         luts = built.graph.size().count_by_kind.get("lut", 0)
         samples = min(len(built.vectors.inputs), max(64, SIMULATION_BUDGET // max(1, luts)))
-        self.simulated = simulate(
+        self.simulated = self.language.simulate(
             built.plan,
             built.scheduled.graph,
             built.vectors.inputs[:samples],
             {name: values[:samples] for name, values in built.expected.items()},
             self.simulator,
-            ladder.make_folder(self.folder, "simulation"),
+            make_folder(self.folder, "simulation"),
         )
-        return ladder.check_simulation(self.simulated, len(built.vectors.inputs), built.plan.latency_cycles)
+        return ladder.check_simulation(
+            self.language, self.simulated, len(built.vectors.inputs), built.plan.latency_cycles
+        )
 
     def mutation(self) -> Rung:
-        if self.missing_for_proof:
-            return not_checked(5, self.missing_for_proof)
-        built, folder = self.built, ladder.make_folder(self.folder, "mutation")
+        if self.language.no_proof and (self.language.prove is not None or self.simulator is None):
+            return not_checked(5, self.language.no_proof)
+        built, folder = self.built, make_folder(self.folder, "mutation")
         inputs, simulator = built.vectors.inputs, self.simulator
         return climb(
             5,
@@ -265,9 +280,10 @@ class _Checks:
         wanted = self.request.count_luts
         if wanted is None:
             wanted = self.built.optimised_size.lut6_total <= LUTS_COUNTED_BY_DEFAULT
-        if not wanted or self.missing_for_proof:
+        hardware = isinstance(find_target(self.request.target), HardwareTarget)
+        if not (wanted and hardware) or self.language.no_proof:
             return None
-        return count_cells(self.built.plan, ladder.make_folder(self.folder, "synthesis"))
+        return count_cells(self.built.plan, make_folder(self.folder, "synthesis"))
 
 
 def _input_port(graph: LutGraph, scale: float) -> InputPort:
@@ -285,6 +301,6 @@ def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | N
         return float((classes[-samples:] == data.labels).mean())
 
     all_simulated = simulated is not None and simulated.samples == len(built.vectors.inputs)
-    rtl = share(simulated.outputs["class_index"]) if simulated and all_simulated else None
+    compiled = share(simulated.outputs["class_index"]) if simulated and all_simulated else None
     graph_classes = built.graph.evaluate(data.inputs)["class_index"]
-    return Accuracy(data.name, samples, share(built.answers.class_index), share(graph_classes), rtl)
+    return Accuracy(data.name, samples, share(built.answers.class_index), share(graph_classes), compiled)

@@ -1,4 +1,4 @@
-"""From a scheduled graph to hardware text: split into modules, write each in the target's language, as a value.
+"""From a scheduled graph to files, as a value. Hardware is split into modules, each written in the target's language.
 
 ``emit`` reads as the table of contents of what is made: one module per layer, in the order of data flow, and a top
 module that connects them. Decisions are made here, once for every language; a target only knows how its language
@@ -9,45 +9,86 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node, reads_signed
 from difflut_compiler.names import Ref, Signal, check_identifier, feature_slices, name_nets, stage_name
 from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
 from difflut_compiler.schedule import Schedule
-from difflut_compiler.targets.target import Module, Slice, Statement, Target, TopModule, Value
+from difflut_compiler.targets.target import (
+    CircuitFiles,
+    CircuitTarget,
+    HardwareTarget,
+    Module,
+    Slice,
+    Statement,
+    Target,
+    TopModule,
+    Value,
+)
 
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """Hardware as a value: file names and their text, in the order in which tools must read them."""
+    """Hardware as a value: file names and their text, in the order in which tools must read them.
+
+    ``binary_files`` are files beside them that are no text; ``language`` is what the files are written in.
+    """
 
     top: str
     target: str
+    language: str
     files: Mapping[str, str]
     latency_cycles: int
     feature_bits: int
     outputs: Mapping[str, int]
+    binary_files: Mapping[str, bytes] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """SHA-256 over names and texts; equal plans have equal digests on every machine."""
+        """SHA-256 over names and contents; equal plans have equal digests on every machine."""
         sha = hashlib.sha256()
-        for name, text in self.files.items():
-            sha.update(f"{name}\0{len(text)}\0{text}".encode())
+        for name, content in self.all_files.items():
+            sha.update(f"{name}\0{len(content)}\0".encode())
+            sha.update(content.encode() if isinstance(content, str) else content)
         return sha.hexdigest()
+
+    @property
+    def all_files(self) -> Mapping[str, str | bytes]:
+        return {**self.files, **self.binary_files}
+
+    def write(self, folder: Path) -> None:
+        """Write all files into an existing folder."""
+        for name, content in self.all_files.items():
+            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def emit(scheduled: Schedule, target: Target, top: str) -> BuildPlan:
-    """Write ``scheduled`` in the language of ``target`` with ``top`` as the name of the top module."""
+    """Write ``scheduled`` in the form of ``target`` with ``top`` as the name of the whole."""
     graph = scheduled.graph
     check_identifier(top, "the top name")
     refs = name_nets(graph)
     features = Signal("features", sum(width for _, _, width in feature_slices(graph)))
-    modules = _split_modules(graph, refs, features, top)
-    top_module = _connect(graph, refs, features, modules, scheduled, top)
-    files = target.write(modules, top_module)
-    outputs = {signal.name: signal.width or 1 for signal in top_module.outputs}
-    return BuildPlan(top, target.name, files, scheduled.latency_cycles, features.width or 0, outputs)
+    if isinstance(target, HardwareTarget):
+        modules = _split_modules(graph, refs, features, top)
+        files = CircuitFiles(target.write(modules, _connect(graph, refs, features, modules, scheduled, top)))
+    elif isinstance(target, CircuitTarget):
+        if scheduled.pipeline != "none":
+            raise CompilerError(f"the target {target.name} has no clock; it takes only the pipeline none")
+        files = target.write_circuit(graph, top)
+    else:
+        raise TypeError(f"the target {target.name} has neither write nor write_circuit")
+    return BuildPlan(
+        top=top,
+        target=target.name,
+        language=target.language,
+        files=files.texts,
+        latency_cycles=scheduled.latency_cycles,
+        feature_bits=features.width or 0,
+        outputs={refs[net].signal.name: graph.node(net).width for net in graph.outputs()},
+        binary_files=files.binaries,
+    )
 
 
 def _split_modules(graph: LutGraph, refs: Mapping[int, Ref], features: Signal, top: str) -> list[Module]:

@@ -15,10 +15,9 @@ Conventions, written down here once and valid everywhere in the compiler:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -26,10 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from difflut_compiler.errors import GraphError
 from difflut_compiler.evaluation import evaluate_nets
-from difflut_compiler.ops import OP_BY_KIND, AnyOp, Input, Operand, Output
-
-FORMAT_NAME = "difflut-graph"
-FORMAT_VERSION = 1
+from difflut_compiler.ops import AnyOp, Input, Operand, Output
 
 
 class Origin(NamedTuple):
@@ -88,9 +84,15 @@ class LutGraph:
     def add(self, op: AnyOp, operands: Iterable[int] = (), *, origin: Origin) -> int:
         """Add a node and return the id of its net. The operands must be in the graph already."""
         net = self._next_id
-        self._place(net, op, tuple(operands), origin)
-        self._next_id += 1
+        self.add_as(net, op, operands, origin=origin)
         return net
+
+    def add_as(self, net: int, op: AnyOp, operands: Iterable[int], *, origin: Origin) -> None:
+        """Add a node whose net has the given id, which must be new; for graphs that come from files."""
+        if net in self.nodes:
+            raise GraphError(f"net {net} is defined twice")
+        self._place(net, op, tuple(operands), origin)
+        self._next_id = max(self._next_id, net + 1)
 
     def replace(self, net: int, op: AnyOp, operands: Iterable[int]) -> None:
         """Give an existing net a new operation; its origin and its readers stay."""
@@ -246,7 +248,7 @@ class LutGraph:
         assert isinstance(op, Output)
         return op.name
 
-    # -- text and files ------------------------------------------------------------------------------------------
+    # -- text ----------------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
         lines = [f"graph {self.name} layers {' '.join(self.layers)}"]
@@ -256,45 +258,6 @@ class LutGraph:
             reads = " ".join(f"%{operand}" for operand in node.operands)
             lines.append(f"%{net}:{node.width} = {node.op.kind}{fields} ({reads}) # {node.origin}")
         return "\n".join(lines)
-
-    def to_json(self) -> str:
-        """The graph as text; the same graph gives the same bytes."""
-        nodes = [
-            [net, node.op.kind, list(asdict(node.op).values()), list(node.operands), list(node.origin)]
-            for net, node in ((net, self.node(net)) for net in self.order())
-        ]
-        rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in nodes)
-        head = {"format": FORMAT_NAME, "version": FORMAT_VERSION, "name": self.name, "layers": list(self.layers)}
-        return json.dumps(head)[:-1] + ', "nodes": [\n' + rows + "\n]}\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> LutGraph:
-        """Read what :meth:`to_json` wrote; raises :class:`GraphError` on anything else."""
-        try:
-            data: dict[str, Any] = json.loads(text)
-            if data["format"] != FORMAT_NAME or data["version"] != FORMAT_VERSION:
-                raise GraphError(f"not a {FORMAT_NAME} file of version {FORMAT_VERSION}")
-            graph = cls(data["name"], data["layers"])
-            for net, kind, values, operands, origin in data["nodes"]:
-                if net in graph.nodes:
-                    raise GraphError(f"net {net} is defined twice")
-                op, place = OP_BY_KIND[kind](*values), Origin(*origin)
-                _require_types(op, place)
-                graph._place(net, op, tuple(operands), place)
-                graph._next_id = max(graph._next_id, net + 1)
-        except (KeyError, TypeError, ValueError) as error:
-            raise GraphError(f"not a readable graph file: {type(error).__name__}: {error}") from None
-        graph.verify()
-        return graph
-
-
-def _require_types(op: AnyOp, origin: Origin) -> None:
-    """JSON knows no annotations; refuse a text where a number belongs, and the like."""
-    wanted = {one.name: (getattr(op, one.name), one.type) for one in fields(op)}
-    wanted |= {"layer": (origin.layer, "str"), "number": (origin.number, "int"), "part": (origin.part, "str")}
-    for name, (value, kind) in wanted.items():
-        if type(value).__name__ != kind:
-            raise TypeError(f"{name} of {op.kind} at {origin} is {value!r}, not of type {kind}")
 
 
 def _show(key: str, value: object) -> str:

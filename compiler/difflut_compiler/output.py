@@ -10,9 +10,14 @@ from pathlib import Path
 
 from difflut_compiler.errors import CompilerError
 
+Files = Mapping[str, str | bytes]
+"""Files by name."""
+
 CERTIFICATE = "certificate.json"
 MARKER_TEXT = "A compile made this folder and may replace what is in it.\n"
 RTL_FOLDER = "rtl"
+RESULT_FOLDERS = (RTL_FOLDER, "netlist", "c", "graph")
+"""Where the files of a target go; what an earlier compile for another target left in any of them goes away."""
 SYNTHESIS_FOLDER = "synth"
 """Where results of synthesis go; they belong to the hardware beside them and go when it is replaced."""
 MARKER = ".difflut-output"
@@ -33,18 +38,22 @@ def check_output_folder(folder: Path) -> None:
         raise CompilerError(f"the output folder {folder} cannot be written: {error.strerror}") from None
 
 
-def write_output(folder: Path, rtl: Mapping[str, str], documents: Mapping[str, str]) -> None:
-    """Replace the contents of ``folder``; the certificate, last of ``documents``, appears only when all is there."""
+def write_output(folder: Path, results: Mapping[str, Files], documents: Files) -> None:
+    """Replace the contents of ``folder``; the certificate, last of ``documents``, appears only when all is there.
+
+    ``results`` are files by the folder, one of :data:`RESULT_FOLDERS`, that they go into.
+    """
+    assert set(results) <= set(RESULT_FOLDERS), results
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CERTIFICATE).unlink(missing_ok=True)
         (folder / MARKER).write_text(MARKER_TEXT)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
-            _write_files(Path(scratch) / RTL_FOLDER, rtl)
-            _write_files(Path(scratch), documents)
-            shutil.rmtree(folder / RTL_FOLDER, ignore_errors=True)
-            shutil.rmtree(folder / SYNTHESIS_FOLDER, ignore_errors=True)
-            for name in ([RTL_FOLDER] if rtl else []) + list(documents):
+            for name, files in {**results, ".": documents}.items():
+                _write_files(Path(scratch) / name, files)
+            for name in (*RESULT_FOLDERS, SYNTHESIS_FOLDER):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            for name in [*results, *documents]:
                 os.replace(Path(scratch) / name, folder / name)
     except OSError as error:
         raise CompilerError(f"the output folder {folder} cannot be written: {error.strerror}") from None
@@ -63,7 +72,7 @@ def replace_folder(folder: Path, contents: Path) -> None:
         raise CompilerError(f"the folder {folder} cannot be written: {error.strerror}") from None
 
 
-def _write_files(folder: Path, files: Mapping[str, str]) -> None:
+def _write_files(folder: Path, files: Files) -> None:
     folder.mkdir(exist_ok=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
+    for name, content in files.items():
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)

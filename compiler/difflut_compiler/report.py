@@ -15,8 +15,10 @@ from rich.table import Table
 
 from difflut_compiler.driver import Accuracy, CompileResult
 from difflut_compiler.graph import GraphSize
+from difflut_compiler.graph_file import graph_to_json
 from difflut_compiler.output import CERTIFICATE
 from difflut_compiler.verify.certificate import Rung
+from difflut_compiler.verify.languages import language_of
 
 SUMMARY_WIDTH = 100
 
@@ -24,7 +26,7 @@ SUMMARY_WIDTH = 100
 def documents(result: CompileResult) -> Mapping[str, str]:
     """The files beside the hardware; the certificate is the last."""
     return {
-        "graph.json": result.graph.to_json(),
+        "graph.json": graph_to_json(result.graph),
         "report.json": json.dumps(report(result), indent=2) + "\n",
         "summary.txt": summary(result),
         CERTIFICATE: result.certificate.to_json(),
@@ -36,7 +38,7 @@ def report(result: CompileResult) -> dict[str, Any]:
     return {
         "top": result.plan.top,
         "target": result.plan.target,
-        "pipeline": result.request.pipeline,
+        "pipeline": result.request.chosen_pipeline,
         "latency_cycles": result.plan.latency_cycles,
         "input": asdict(result.input_port),
         "outputs": dict(result.plan.outputs),
@@ -46,7 +48,8 @@ def report(result: CompileResult) -> dict[str, Any]:
         "yosys_synthesis": asdict(result.synthesis) if result.synthesis else None,
         "accuracy": asdict(result.accuracy) if result.accuracy else None,
         "files": list(result.plan.files),
-        "rtl_sha256": result.certificate.rtl_sha256,
+        "binary_files": list(result.plan.binary_files),
+        "files_sha256": result.certificate.files_sha256,
         "model_sha256": result.certificate.model_sha256,
         "seconds": dict(result.seconds),
     }
@@ -93,7 +96,10 @@ def _circuit_table(result: CompileResult) -> Table:
         counted = "not counted"
     table.add_row("6-input LUTs, by Yosys", counted)
     if result.accuracy is not None:
-        table.add_row(f"accuracy on {result.accuracy.data}", _accuracy_text(result.accuracy))
+        table.add_row(
+            f"accuracy on {result.accuracy.data}",
+            _accuracy_text(result.accuracy, language_of(result.plan.language).product),
+        )
     return table
 
 
@@ -103,9 +109,11 @@ def _before_after(result: CompileResult, kind: str) -> str:
     return f"{before}, {after} after optimisation"
 
 
-def _accuracy_text(accuracy: Accuracy) -> str:
-    rtl = f"simulated RTL {accuracy.rtl:.2%}" if accuracy.rtl is not None else "RTL not simulated on all of them"
-    return f"model {accuracy.model:.2%}, graph {accuracy.graph:.2%}, {rtl} ({accuracy.samples} samples)"
+def _accuracy_text(accuracy: Accuracy, product: str) -> str:
+    simulated = f"simulated {product} {accuracy.simulated:.2%}"
+    if accuracy.simulated is None:
+        simulated = f"{product} not simulated on all of them"
+    return f"model {accuracy.model:.2%}, graph {accuracy.graph:.2%}, {simulated} ({accuracy.samples} samples)"
 
 
 STATUS_STYLES = {"passed": "green", "failed": "bold red", "not checked": "yellow"}

@@ -26,18 +26,24 @@ from difflut_compiler.cli import app
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.frontend import BankNets, LoadedModel
 from difflut_compiler.graph import LutGraph
+from difflut_compiler.graph_file import graph_from_json
 from difflut_compiler.ops import Lut
 from difflut_compiler.passes import PASSES
 from difflut_compiler.schedule import PIPELINES, Schedule
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.targets.target import Target
 from difflut_compiler.verify import tools, vectors
-from difflut_compiler.verify.certificate import RUNG_NAMES
+from difflut_compiler.verify.certificate import rung_name
+from difflut_compiler.verify.languages import LANGUAGES
+from tests.compiler.designs import CIRCUIT_TARGETS, HDL_TARGETS
 from tests.compiler.models import make_model
 from tests.compiler.needs import need
 from tests.compiler.test_output import snapshot
 
-SIMULATOR_OF = {"verilog": "iverilog", "vhdl": "ghdl"}
+SIMULATORS_OF = {"verilog": ("iverilog", "verilator"), "systemverilog": ("iverilog", "verilator"), "vhdl": ("ghdl",)}
+NOT_CHECKED = {"blif": {4}, "aiger": {4}, "c": {3}, "json": {4}}
+"""The rungs that a form without a clock does not have."""
+
 FORMAT = {"bits": 4, "signed": True, "scale": 0.5}
 
 
@@ -110,11 +116,11 @@ def reason(folder: Path, rung: int) -> str:
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_a_fully_equipped_compile_passes_every_rung(
     target: str, pipeline: str, model_file: Path, tmp_path: Path
 ) -> None:
-    need(SIMULATOR_OF[target])
+    need(SIMULATORS_OF[target][0])
     need("cocotb")
     out = tmp_path / "out"
     code, output, error = run(
@@ -126,7 +132,7 @@ def test_a_fully_equipped_compile_passes_every_rung(
     assert [rung["id"] for rung in data["rungs"]] == [1, 2, 3, 4, 5]
     for rung in data["rungs"]:
         assert set(rung) == {"id", "name", "status", "reason", "comparisons", "tool", "version", "seconds"}
-        assert rung["name"] == RUNG_NAMES[rung["id"]]
+        assert rung["name"] == rung_name(rung["id"])
         assert rung["status"] == "passed", rung
         assert rung["comparisons"] > 0
         assert rung["reason"]
@@ -135,7 +141,7 @@ def test_a_fully_equipped_compile_passes_every_rung(
     assert data["target"] == target
     assert data["model_sha256"] == hashlib.sha256(model_file.read_bytes()).hexdigest()
     report = json.loads((out / "report.json").read_text())
-    assert report["rtl_sha256"] == data["rtl_sha256"]
+    assert report["files_sha256"] == data["files_sha256"]
     assert report["latency_cycles"] == (5 if pipeline == "layers" else 0)
     assert sorted(path.name for path in (out / "rtl").iterdir()) == sorted(report["files"])
     assert (out / "rtl" / f"classifier{TARGETS[target].suffix}").is_file()
@@ -147,9 +153,34 @@ def test_a_fully_equipped_compile_passes_every_rung(
         "rtl",
         "summary.txt",
     ]
-    LutGraph.from_json((out / "graph.json").read_text())
+    graph_from_json((out / "graph.json").read_text())
     text = "".join(path.read_text() for path in out.rglob("*") if path.is_file())
     assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("target", CIRCUIT_TARGETS)
+def test_a_compile_without_hardware_checks_what_there_is_to_check(
+    target: str, model_file: Path, tmp_path: Path
+) -> None:
+    need("gcc")
+    out = tmp_path / "out"
+    assert run("compile", model_file, "-t", target, "-o", out, "--top", "classifier")[0] == 0
+    found = statuses(out)
+    assert {rung for rung, status in found.items() if status != "passed"} == NOT_CHECKED[target]
+    for rung in certificate_of(out)["rungs"]:
+        assert rung["status"] == ("not checked" if rung["id"] in NOT_CHECKED[target] else "passed"), rung
+        assert rung["reason"]
+        if rung["status"] == "passed":
+            assert rung["comparisons"] > 0
+            assert rung["version"] not in ("", "unknown")
+    product = LANGUAGES[TARGETS[target].language].product
+    assert certificate_of(out)["rungs"][2]["name"] == f"{product} read back equals the optimised graph"
+    report = json.loads((out / "report.json").read_text())
+    assert (report["pipeline"], report["latency_cycles"], report["yosys_synthesis"]) == ("none", 0, None)
+    written = out / TARGETS[target].folder
+    assert sorted(path.name for path in written.iterdir()) == sorted(report["files"] + report["binary_files"])
+    assert (written / f"classifier{TARGETS[target].suffix}").is_file()
+    assert not (out / "rtl").exists()
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -171,9 +202,10 @@ def test_the_hardware_of_a_model_file_is_the_same_bytes_every_time(
             check=True,
             capture_output=True,
         )
-        hardware.append({**snapshot(out / "rtl"), "graph": (out / "graph.json").read_text()})
+        files = {path.name: path.read_bytes() for path in (out / TARGETS[target].folder).iterdir()}
+        hardware.append({**files, "graph": (out / "graph.json").read_bytes()})
     assert hardware[0] == hardware[1]
-    assert len(hardware[0]) > 3
+    assert len(hardware[0]) > 1
 
 
 def test_json_is_all_that_standard_output_holds(model_file: Path, tmp_path: Path) -> None:
@@ -197,14 +229,16 @@ def test_data_are_checked_and_accuracies_agree(model_file: Path, tmp_path: Path)
     assert code == 0, error
     accuracy = json.loads((out / "report.json").read_text())["accuracy"]
     assert accuracy["samples"] == 40
-    assert accuracy["model"] == accuracy["graph"] == accuracy["rtl"]
+    assert accuracy["model"] == accuracy["graph"] == accuracy["simulated"]
     assert ", 40 data samples" in reason(out, 1)
 
 
 def test_an_earlier_result_is_replaced(model_file: Path, tmp_path: Path) -> None:
-    for target in TARGETS:
+    for target in ("verilog", "vhdl", "c", "json", "verilog"):
         assert run("compile", model_file, "-t", target, "-o", tmp_path, "--no-count-luts")[0] == 0
-        assert {path.suffix for path in (tmp_path / "rtl").iterdir()} == {TARGETS[target].suffix}
+        folders = [path for path in tmp_path.iterdir() if path.is_dir()]
+        assert [folder.name for folder in folders] == [TARGETS[target].folder]
+        assert TARGETS[target].suffix in {path.suffix for path in folders[0].iterdir()}
 
 
 def test_pass_options_show_every_pass(model_file: Path, tmp_path: Path) -> None:
@@ -237,16 +271,16 @@ def emit_another_network(scheduled: Schedule, target: Target, top: str) -> Build
     return emit(Schedule(graph, scheduled.pipeline, scheduled.latency_cycles), target, top)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_wrong_hardware_is_not_written(
     target: str, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need(SIMULATOR_OF[target])
+    need(SIMULATORS_OF[target][0])
     need("cocotb")
     monkeypatch.setattr(driver, "emit", emit_another_network)
     code, output, _ = run("compile", model_file, "-t", target, "-o", tmp_path)
     assert code == 1
-    assert "A check failed: no hardware was written." in output
+    assert "A check failed: no files were written." in output
     assert not (tmp_path / "rtl").exists()
     found = statuses(tmp_path)
     assert found[1] == found[2] == "passed"
@@ -285,10 +319,22 @@ def test_a_model_that_answers_otherwise_fails_the_first_rung(
     assert not (tmp_path / "rtl").exists()
 
 
+@pytest.mark.parametrize("target", CIRCUIT_TARGETS)
+def test_wrong_files_are_not_written(
+    target: str, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("gcc")
+    monkeypatch.setattr(driver, "emit", emit_another_network)
+    assert run("compile", model_file, "-t", target, "-o", tmp_path)[0] == 1
+    assert not (tmp_path / TARGETS[target].folder).exists()
+    expected = {3: "failed", 4: "failed"} | dict.fromkeys(NOT_CHECKED[target], "not checked")
+    assert {rung: statuses(tmp_path)[rung] for rung in (3, 4)} == expected
+
+
 # -- missing tools -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_without_a_simulator_the_certificate_says_so(
     target: str, model_file: Path, tmp_path: Path, hide: Callable[..., None]
 ) -> None:
@@ -298,20 +344,20 @@ def test_without_a_simulator_the_certificate_says_so(
     assert "not checked" in output
     found = statuses(tmp_path)
     assert (found[1], found[2], found[4]) == ("passed", "passed", "not checked")
-    for tool in {"verilog": ("iverilog", "verilator"), "vhdl": ("ghdl",)}[target]:
+    for tool in SIMULATORS_OF[target]:
         assert f"{tool} is not installed" in reason(tmp_path, 4)
         assert tools.INSTALL_HINTS[tool] in reason(tmp_path, 4)
     # Verilog is still proven; VHDL cannot be read without GHDL.
-    expected = "passed" if target == "verilog" else "not checked"
+    expected = "not checked" if target == "vhdl" else "passed"
     assert found[3] == found[5] == expected
     assert (tmp_path / "rtl").is_dir()
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_without_yosys_the_certificate_says_so(
     target: str, model_file: Path, tmp_path: Path, hide: Callable[..., None]
 ) -> None:
-    need(SIMULATOR_OF[target])
+    need(SIMULATORS_OF[target][0])
     need("cocotb")
     hide("pyosys")
     assert run("compile", model_file, "-t", target, "-o", tmp_path)[0] == 0
@@ -359,11 +405,14 @@ def test_a_simulator_that_was_asked_for_must_be_there(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-t", "abel"], "there is no target 'abel'; choose one of verilog, vhdl"),
+        (["-t", "abel"], "there is no target 'abel'; choose one of verilog, systemverilog, vhdl, blif, aiger, c, json"),
         (["-t", "verilog", "--pipeline", "deep"], "there is no pipeline 'deep'; choose one of layers, none"),
         (["-t", "verilog", "--simulator", "ghdl"], "ghdl does not simulate verilog; choose iverilog or verilator"),
         (["-t", "vhdl", "--simulator", "iverilog"], "iverilog does not simulate vhdl; choose ghdl"),
         (["-t", "vhdl", "--simulator", "questa"], "questa does not simulate vhdl; choose ghdl"),
+        (["-t", "c", "--simulator", "iverilog"], "iverilog does not simulate c; choose gcc or g++"),
+        (["-t", "blif", "--simulator", "iverilog"], "iverilog does not simulate blif; a netlist is proven for every"),
+        (["-t", "c", "--pipeline", "layers"], "the target c has no clock; it takes only the pipeline none"),
         (["-t", "verilog", "--top", "a b;x"], "the top name 'a b;x' is not a portable identifier"),
         (["-t", "verilog", "--top", "signal"], "the top name 'signal' is a reserved word of Verilog or VHDL"),
         (["-t", "verilog", "--top", "module"], "the top name 'module' is a reserved word of Verilog or VHDL"),

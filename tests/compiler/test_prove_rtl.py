@@ -15,11 +15,13 @@ from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, Register
 from difflut_compiler.schedule import PIPELINES
 from difflut_compiler.targets import TARGETS
-from difflut_compiler.verify import ladder
-from difflut_compiler.verify.equivalence import Circuit, Verdict, check_equivalence
-from difflut_compiler.verify.ladder import check_mutation, check_rtl, flip_one_bit, prove_whole
+from difflut_compiler.verify import languages, prove_files
+from difflut_compiler.verify.certificate import Finding
+from difflut_compiler.verify.equivalence import Circuit, check_equivalence
+from difflut_compiler.verify.ladder import check_mutation, flip_one_bit
 from difflut_compiler.verify.netlist import read_back
-from tests.compiler.designs import Design, design_of, edit, is_proven, make_design
+from difflut_compiler.verify.prove_files import prove_netlist, prove_whole
+from tests.compiler.designs import HDL_TARGETS, Design, design_of, edit, is_proven, make_design
 from tests.compiler.needs import need_for_target
 from tests.compiler.random_graphs import Shape, all_inputs, random_inputs, slow_clocked, small_graph
 
@@ -45,14 +47,14 @@ def check_many(shape: Shape, target: str, pipeline: str, seeds: range, folder: P
         design = make_design(shape, seed, target=target, pipeline=pipeline)
         place = folder / str(seed)
         (place / "whole").mkdir(parents=True)
-        finding = check_rtl(design.plan, design.scheduled, design.original, place)
+        finding = prove_netlist(design.plan, design.scheduled, design.original, place)
         assert finding.comparisons > 0
         assert ("proven against the lowered graph in one piece" in finding.reason) == (
-            max(map(len, class_groups(design.original))) <= ladder.WHOLE_PROOF_MAX_COUNT
+            max(map(len, class_groups(design.original))) <= prove_files.WHOLE_PROOF_MAX_COUNT
         )
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_emitted_hardware_is_proven(shape: str, target: str, pipeline: str, tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_emitted_hardware_is_proven(shape: str, target: str, pipeline: str, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_emitted_hardware_of_many_graphs_is_proven(shape: str, target: str, pipeline: str, tmp_path: Path) -> None:
@@ -172,14 +174,14 @@ def check_change(name: str, design: Design, folder: Path, limit: int) -> None:
         assert not is_proven(design, plan, place)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_hardware_of_another_graph_is_refused(change: str, target: str, tmp_path: Path) -> None:
     need_for_target(target)
     check_change(change, design_of(small_graph(True), target=target, pipeline="none"), tmp_path, limit=2)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 @pytest.mark.parametrize("change", CLOCKED_CHANGES)
 def test_hardware_with_other_registers_is_refused(change: str, target: str, tmp_path: Path) -> None:
     need_for_target(target)
@@ -187,7 +189,7 @@ def test_hardware_with_other_registers_is_refused(change: str, target: str, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 @pytest.mark.parametrize("change", [*CHANGES, *CLOCKED_CHANGES])
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_every_visible_change_is_refused(seed: int, change: str, target: str, tmp_path: Path) -> None:
@@ -213,12 +215,12 @@ def test_the_proof_in_one_piece_refuses_hardware_of_another_network(tmp_path: Pa
 def test_a_large_design_says_that_it_is_not_proven_in_one_piece(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ladder, "WHOLE_PROOF_MAX_LUTS", 3)
+    monkeypatch.setattr(prove_files, "WHOLE_PROOF_MAX_LUTS", 3)
     design = make_design(Shape(), 1)
     assert prove_whole(read_back(design.plan, tmp_path), design.original, tmp_path).startswith("too large for a proof")
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", HDL_TARGETS)
 def test_one_flipped_bit_is_seen_and_refused(target: str, tmp_path: Path) -> None:
     need_for_target(target)
     design = design_of(small_graph(True), target=target, pipeline="layers")
@@ -236,7 +238,8 @@ def test_one_flipped_bit_is_seen_and_refused(target: str, tmp_path: Path) -> Non
 def test_a_proof_that_notices_nothing_fails_the_last_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     design = design_of(small_graph(True), target="verilog", pipeline="layers")
     inputs = random_inputs(design.original, 100)
-    monkeypatch.setattr(ladder, "prove_rtl", lambda *arguments: (Verdict(True, "equivalent"), 1))
+    blind = replace(languages.LANGUAGES["verilog"], prove=lambda *arguments: Finding(1, "all equal", "tool", "1"))
+    monkeypatch.setitem(languages.LANGUAGES, "verilog", blind)
     with pytest.raises(MismatchError, match="was not noticed by the proof"):
         check_mutation(design.plan, design.scheduled, inputs, design.original.evaluate(inputs), None, tmp_path)
 

@@ -16,8 +16,9 @@ from difflut_compiler.ops import Compare, Lut, Output
 from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
 from difflut_compiler.schedule import schedule
 from difflut_compiler.verify.equivalence import Circuit, check_equivalence
-from difflut_compiler.verify.ladder import ModelAnswers, check_lowering, check_passes, prove_whole
+from difflut_compiler.verify.ladder import ModelAnswers, check_lowering, check_passes
 from difflut_compiler.verify.netlist import read_back
+from difflut_compiler.verify.prove_files import prove_whole
 from difflut_compiler.verify.prove_passes import prove_step
 from difflut_compiler.verify.vectors import make_vectors
 from tests.compiler.designs import edit, is_proven, make_design

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from difflut_compiler.emit import BuildPlan
-from difflut_compiler.verify.netlist import write_sources
+from difflut_compiler.verify.netlist import read_commands, write_sources
 from difflut_compiler.verify.tools import run_yosys
 
 SCRIPT = """
@@ -42,9 +42,7 @@ def count_cells(plan: BuildPlan, folder: Path) -> SynthesisCount:
 
     The tables of the network go through ABC like all other logic, so what it can save there is counted too.
     """
-    sources = write_sources(plan, folder)
-    read = "\n".join(f"read_verilog {source}" for source in sources)
-    run_yosys(SCRIPT.format(read=read, top=plan.top), folder)
+    run_yosys(SCRIPT.format(read=read_commands(write_sources(plan, folder)), top=plan.top), folder)
     cells: dict[str, int] = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     flip_flops = sum(count for kind, count in cells.items() if "DFF" in kind.upper())
     return SynthesisCount(cells.get("$lut", 0), flip_flops)

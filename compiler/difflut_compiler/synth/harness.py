@@ -14,6 +14,7 @@ from pathlib import Path
 
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.targets.templates import render
+from difflut_compiler.verify.netlist import read_commands
 from difflut_compiler.verify.tools import run_yosys
 
 CLOCKS = ("clk", "aclk")
@@ -39,8 +40,7 @@ class _Slice:
 
 def read_ports(sources: Sequence[str], top: str, folder: Path) -> Ports:
     """The ports of module ``top`` of the Verilog files ``sources`` in ``folder``, as Yosys reads them."""
-    reads = "\n".join(f"read_verilog {source}" for source in sources)
-    run_yosys(f"{reads}\nhierarchy -check -top {top}\njson -o ports.json {top}\n", folder)
+    run_yosys(f"{read_commands(sources)}\nhierarchy -check -top {top}\njson -o ports.json {top}\n", folder)
     ports = json.loads((folder / "ports.json").read_text())["modules"][top]["ports"]
     widths: dict[str, dict[str, int]] = {"input": {}, "output": {}}
     for name, port in ports.items():

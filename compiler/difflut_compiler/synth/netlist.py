@@ -23,7 +23,7 @@ from difflut_compiler.names import stage_name
 from difflut_compiler.synth.families import NO_RESOURCE, Family, Resource
 from difflut_compiler.synth.harness import INSTANCE, harness_name, read_ports, write_harness
 from difflut_compiler.synth.results import HARNESS, INTERFACE, Area, PartArea, Synthesis
-from difflut_compiler.verify.netlist import write_sources
+from difflut_compiler.verify.netlist import read_commands, write_sources
 from difflut_compiler.verify.tools import run_yosys, tool_version
 
 SCRIPT = """
@@ -64,7 +64,7 @@ def synthesise(plan: BuildPlan, layers: Sequence[str], family: Family, folder: P
     sources = write_sources(plan, folder)
     harness = harness_name(plan.top)
     (folder / HARNESS_FILE).write_text(write_harness(plan.top, read_ports(sources, plan.top, folder)))
-    reads = "\n".join(f"read_verilog {source}" for source in (*sources, HARNESS_FILE))
+    reads = read_commands((*sources, HARNESS_FILE))
     run_yosys(SCRIPT.format(reads=reads, top=harness, synthesis=family.synthesis.format(top=harness)), folder)
     cells = read_cells(folder / NETLIST, harness)
     parts, other = count_by_part(((name, cell["type"]) for name, cell in cells.items()), layers, family)

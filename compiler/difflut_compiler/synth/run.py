@@ -16,6 +16,8 @@ from difflut_compiler.synth.netlist import HARNESS_FILE, synthesise
 from difflut_compiler.synth.nextpnr import place_and_route
 from difflut_compiler.synth.results import SynthesisResult, result_from_json
 from difflut_compiler.synth.vendor import REPORTS, read_reports, write_project
+from difflut_compiler.targets import HardwareTarget, find_target
+from difflut_compiler.verify.languages import language_of
 from difflut_compiler.verify.tools import missing_tools
 
 RESULT = "result.json"
@@ -54,8 +56,9 @@ def synthesise_network(
     """Synthesise, place and route, and leave the result in ``synth/FAMILY`` of the compiled network's folder."""
     family = request.check()
     layers, plan = compiled.graph.layers, compiled.plan
-    needed = ("yosys", "ghdl") if plan.target == "vhdl" else ("yosys",)
-    if missing := missing_tools(needed):
+    if not isinstance(find_target(plan.target), HardwareTarget):
+        raise CompilerError(f"{compiled.folder} holds {plan.target}, which is no hardware description; compile to one")
+    if missing := language_of(plan.language).no_proof:
         raise CompilerError(missing)
     with tempfile.TemporaryDirectory(prefix="difflut-") as scratch:
         folder = Path(scratch)

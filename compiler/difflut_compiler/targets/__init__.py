@@ -1,9 +1,39 @@
 """Target languages. A target is a module here and a folder of templates; see :mod:`.target` for the contract."""
 
-from difflut_compiler.targets.target import Target
+from difflut_compiler.errors import CompilerError
+from difflut_compiler.targets.aiger import Aiger
+from difflut_compiler.targets.blif import Blif
+from difflut_compiler.targets.c import C
+from difflut_compiler.targets.graph_json import Json
+from difflut_compiler.targets.systemverilog import SystemVerilog
+from difflut_compiler.targets.target import CircuitFiles, CircuitTarget, HardwareTarget, Target
 from difflut_compiler.targets.verilog import Verilog
 from difflut_compiler.targets.vhdl import Vhdl
 
-TARGETS: dict[str, Target] = {target.name: target for target in (Verilog(), Vhdl())}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (Verilog(), SystemVerilog(), Vhdl(), Blif(), Aiger(), C(), Json())
+}
 
-__all__ = ["TARGETS", "Target", "Verilog", "Vhdl"]
+
+def find_target(name: str) -> Target:
+    """The target of that name; raises :class:`CompilerError` if there is none."""
+    if name not in TARGETS:
+        raise CompilerError(f"there is no target {name!r}; choose one of {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+__all__ = [
+    "TARGETS",
+    "Aiger",
+    "Blif",
+    "C",
+    "CircuitFiles",
+    "CircuitTarget",
+    "HardwareTarget",
+    "Json",
+    "SystemVerilog",
+    "Target",
+    "Verilog",
+    "Vhdl",
+    "find_target",
+]

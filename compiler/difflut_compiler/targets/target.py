@@ -1,12 +1,12 @@
-"""What every target gets (modules made of statements) and what it must give (files)."""
+"""What every target gets (modules made of statements, or a graph) and what it must give (files)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from difflut_compiler.graph import Origin
+from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.names import Ref, Signal
 from difflut_compiler.ops import AnyOp, Const
 
@@ -87,12 +87,38 @@ class TopModule:
 
 
 class Target(Protocol):
-    """A language. ``write`` turns modules into files, in the order in which tools must read them."""
+    """A form in which a circuit is written; it is also a :class:`HardwareTarget` or a :class:`CircuitTarget`.
+
+    ``suffix`` is that of the file named after the top, ``folder`` the place of the files in the output folder, and
+    ``language`` what :mod:`difflut_compiler.verify.languages` knows how to check.
+    """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
+    folder: ClassVar[str]
+    language: ClassVar[str]
+
+
+@runtime_checkable
+class HardwareTarget(Target, Protocol):
+    """A hardware description language. ``write`` gives the files in the order in which tools must read them."""
 
     def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class CircuitFiles:
+    """Files by name: texts, and files that are no text."""
+
+    texts: Mapping[str, str]
+    binaries: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@runtime_checkable
+class CircuitTarget(Target, Protocol):
+    """A form without a clock. ``write_circuit`` gets a graph without registers, its outputs in the order of names."""
+
+    def write_circuit(self, graph: LutGraph, top: str) -> CircuitFiles: ...
 
 
 def value_width(value: Value) -> int:

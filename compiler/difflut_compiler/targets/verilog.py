@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from difflut_compiler.names import Ref, Signal
 from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, popcount_tables
@@ -20,28 +20,44 @@ from difflut_compiler.targets.target import (
 from difflut_compiler.targets.templates import render
 
 
+class Dialect(NamedTuple):
+    """The words in which the versions of Verilog differ."""
+
+    net: str
+    variable: str
+    combinational: str
+    clocked: str
+
+
 @dataclass(frozen=True)
 class Verilog:
-    """One file per module. LUTs of a layer stand in one combinational block: simulators digest that best."""
+    """Verilog-2005, one file per module. LUTs of a layer stand in one block: simulators digest that best."""
 
     name: ClassVar[str] = "verilog"
     suffix: ClassVar[str] = ".v"
+    folder: ClassVar[str] = "rtl"
+    language: ClassVar[str] = "verilog"
+    dialect: ClassVar[Dialect] = Dialect("wire", "reg ", "always @*", "always @(posedge clk)")
 
     def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]:
-        files = {f"{module.name}.v": _render_module(module) for module in modules}
-        return files | {f"{top.name}.v": _render_top(top)}
+        files = {f"{module.name}{self.suffix}": _render_module(module, self.dialect) for module in modules}
+        return files | {f"{top.name}{self.suffix}": _render_top(top, self.dialect)}
 
 
-def _render_module(module: Module) -> str:
+def _render_module(module: Module, dialect: Dialect) -> str:
+    def kind(signal: Signal) -> str:
+        return dialect.variable if signal in procedural else dialect.net
+
     procedural = {s.result.signal for s in (*module.bits, *module.registers)}
     return render(
         "verilog/module.v.j2",
         name=module.name,
         title=module.title,
         clocked=module.clocked,
-        inputs=[_declare("input  wire", signal) for signal in module.inputs],
-        outputs=[_declare("output reg " if s in procedural else "output wire", s) for s in module.outputs],
-        internals=[_declare("reg " if s in procedural else "wire", s) for s in module.internals],
+        dialect=dialect,
+        inputs=[_declare(f"input  {dialect.net}", signal) for signal in module.inputs],
+        outputs=[_declare(f"output {kind(signal)}", signal) for signal in module.outputs],
+        internals=[_declare(kind(signal), signal) for signal in module.internals],
         tables=[_declare_table(s) for s in module.bits if isinstance(s.op, Lut)] + _declare_counts(module.words),
         bits=[f"{_value(s.result)} = {_expression(s)};" for s in module.bits],
         words=[f"{_value(s.result)} = {_expression(s)};" for s in module.words],
@@ -49,16 +65,17 @@ def _render_module(module: Module) -> str:
     )
 
 
-def _render_top(top: TopModule) -> str:
+def _render_top(top: TopModule, dialect: Dialect) -> str:
     return render(
         "verilog/top.v.j2",
         name=top.name,
         header=top.header,
         clocked=top.clocked,
         ignored=all(top.features not in module.inputs for module in top.modules),
-        inputs=[_declare("input  wire", top.features)],
-        outputs=[_declare("output wire", signal) for signal in top.outputs],
-        internals=[_declare("wire", signal) for signal in top.internals],
+        dialect=dialect,
+        inputs=[_declare(f"input  {dialect.net}", top.features)],
+        outputs=[_declare(f"output {dialect.net}", signal) for signal in top.outputs],
+        internals=[_declare(dialect.net, signal) for signal in top.internals],
         modules=top.modules,
         assignments=[f"{signal.name} = {_value(value)};" for signal, value in top.assignments],
     )

@@ -27,6 +27,8 @@ class Vhdl:
 
     name: ClassVar[str] = "vhdl"
     suffix: ClassVar[str] = ".vhd"
+    folder: ClassVar[str] = "rtl"
+    language: ClassVar[str] = "vhdl"
 
     def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]:
         package = f"{top.name}_functions"

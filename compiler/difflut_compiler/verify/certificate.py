@@ -15,10 +15,15 @@ Status = Literal["passed", "failed", "not checked"]
 RUNG_NAMES = {
     1: "graph equals the model in eval mode",
     2: "optimised and scheduled graph equals the lowered graph",
-    3: "RTL read back equals the optimised graph",
-    4: "simulated RTL equals the model in eval mode",
+    3: "{product} read back equals the optimised graph",
+    4: "simulated {product} equals the model in eval mode",
     5: "a flipped table bit is caught",
 }
+
+
+def rung_name(rung: int, product: str = "RTL") -> str:
+    """What a rung shows; ``product`` is what the compile makes: RTL, a netlist, a C program."""
+    return RUNG_NAMES[rung].format(product=product)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Certificate:
 
     target: str
     model_sha256: str
-    rtl_sha256: str
+    files_sha256: str
     rungs: tuple[Rung, ...]
 
     @property
@@ -62,10 +67,11 @@ class Certificate:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def climb(rung: int, check: Callable[[], Finding]) -> Rung:
-    """Run one check. A found difference is a failed rung, a missing tool one that is not checked, both with the reason.
+def climb(rung: int, check: Callable[[], Finding], product: str = "RTL") -> Rung:
+    """Run one check on the ``product`` of a compile.
 
-    Any other error is not evidence and is raised.
+    A found difference is a failed rung, a missing tool one that is not checked, both with the reason. Any other error
+    is not evidence and is raised.
     """
     start = time.perf_counter()
     status: Status
@@ -77,13 +83,12 @@ def climb(rung: int, check: Callable[[], Finding]) -> Rung:
     except (ToolMissingError, NotCheckedError) as error:
         finding, status = Finding(0, str(error), "", ""), "not checked"
     seconds = round(time.perf_counter() - start, 3)
-    return Rung(
-        rung, RUNG_NAMES[rung], status, finding.reason, finding.comparisons, finding.tool, finding.version, seconds
-    )
+    name = rung_name(rung, product)
+    return Rung(rung, name, status, finding.reason, finding.comparisons, finding.tool, finding.version, seconds)
 
 
-def not_checked(rung: int, reason: str) -> Rung:
-    return Rung(rung, RUNG_NAMES[rung], "not checked", reason, 0, "", "", 0.0)
+def not_checked(rung: int, reason: str, product: str = "RTL") -> Rung:
+    return Rung(rung, rung_name(rung, product), "not checked", reason, 0, "", "", 0.0)
 
 
 def require_some(comparisons: int, what: str) -> int:

@@ -55,15 +55,28 @@ def check_equivalence(golden: Circuit, revised: Circuit, folder: Path) -> Verdic
         raise CompilerError("circuits with different inputs or outputs cannot be compared")
     write_blif(golden, folder / "golden.blif")
     write_blif(revised, folder / "revised.blif")
-    to_aig = "; ".join(f"read_blif {side}.blif; strash; write_aiger {side}.aig" for side in ("golden", "revised"))
-    limits = f"-C {CONFLICT_LIMIT} -T {TIME_LIMIT_SECONDS}"
-    log = run_abc(f"{to_aig}; &cec {limits} golden.aig revised.aig", folder)
+    if _are_equivalent("read_blif revised.blif", folder):
+        return Verdict(True, "equivalent")
+    return Verdict(False, _name_difference(folder))
+
+
+def check_read_back(golden: Circuit, read_commands: str, folder: Path) -> Verdict:
+    """Prove that what ABC reads by ``read_commands`` computes the outputs of ``golden``, ports matched by order."""
+    write_blif(golden, folder / "golden.blif")
+    equivalent = _are_equivalent(read_commands, folder)
+    return Verdict(equivalent, "equivalent" if equivalent else "not equivalent")
+
+
+def _are_equivalent(read_revised: str, folder: Path) -> bool:
+    """Compare ``golden.blif`` with what the ABC commands ``read_revised`` load."""
+    to_aig = f"read_blif golden.blif; strash; write_aiger golden.aig; {read_revised}; strash; write_aiger revised.aig"
+    log = run_abc(f"{to_aig}; &cec -C {CONFLICT_LIMIT} -T {TIME_LIMIT_SECONDS} golden.aig revised.aig", folder)
     if "non-driven" in log:  # ABC takes such nets for 0
         raise MismatchError("a circuit under comparison reads a net that nothing drives")
     if re.search(r"^Networks are equivalent", log, re.MULTILINE):
-        return Verdict(True, "equivalent")
+        return True
     if "NOT EQUIVALENT" in log:
-        return Verdict(False, _name_difference(folder))
+        return False
     if "UNDECIDED" in log:
         raise NotCheckedError(f"ABC did not decide within {TIME_LIMIT_SECONDS} s and {CONFLICT_LIMIT} conflicts")
     raise CompilerError(f"ABC gave no verdict: {log[-600:].strip()}")

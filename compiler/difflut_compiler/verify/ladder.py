@@ -13,22 +13,17 @@ from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import MismatchError, NotCheckedError
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Const, Lut, PopCount, table_to_bools
+from difflut_compiler.ops import Const, Lut, table_to_bools
 from difflut_compiler.passes import PassStep
 from difflut_compiler.schedule import Schedule
-from difflut_compiler.targets import TARGETS
+from difflut_compiler.targets import find_target
 from difflut_compiler.verify.certificate import Finding, require_some
-from difflut_compiler.verify.cut import reference_circuit, whole_reference
-from difflut_compiler.verify.equivalence import Verdict, check_equivalence
-from difflut_compiler.verify.netlist import Netlist, cut_hardware, read_back, whole_hardware
+from difflut_compiler.verify.languages import Language, language_of
 from difflut_compiler.verify.prove_passes import prove_step
 from difflut_compiler.verify.prove_schedule import check_schedule
-from difflut_compiler.verify.simulate import SimulationResult, simulate
-from difflut_compiler.verify.tools import tool_version
+from difflut_compiler.verify.simulate import SimulationResult
+from difflut_compiler.verify.tools import make_folder, tool_version
 
-WHOLE_PROOF_MAX_LUTS = 1000
-WHOLE_PROOF_MAX_COUNT = 12
-"""Equal sums of more bits in different adder shapes are beyond SAT; cut at every adder they are easy."""
 MUTATION_TRIES = 64
 MUTATION_SEED = 7
 
@@ -152,57 +147,20 @@ def _check_chain(lowered: LutGraph, steps: Sequence[PassStep], graph: LutGraph) 
             raise MismatchError("the graph was changed between the recorded steps of the passes")
 
 
-def prove_rtl(netlist: Netlist, scheduled: Schedule, folder: Path) -> tuple[Verdict, int]:
-    """Whether the RTL equals the scheduled graph at every net, and how many bits were compared."""
-    hardware = cut_hardware(netlist, scheduled.graph)
-    reference = reference_circuit(scheduled.graph, hardware.joined, hardware.absent)
-    return check_equivalence(reference, hardware.circuit, folder), len(reference.outputs)
-
-
-def prove_whole(netlist: Netlist, lowered: LutGraph, folder: Path) -> str:
-    """Prove small RTL equal to the lowered graph in one piece; returns the sentence on it for the certificate."""
-    counts = [len(lowered.node(net).operands) for net in lowered if isinstance(lowered.node(net).op, PopCount)]
-    luts = sum(isinstance(lowered.node(net).op, Lut) for net in lowered)
-    if max(counts, default=0) > WHOLE_PROOF_MAX_COUNT or luts > WHOLE_PROOF_MAX_LUTS:
-        return (
-            f"too large for a proof in one piece (up to {WHOLE_PROOF_MAX_LUTS} LUTs, {WHOLE_PROOF_MAX_COUNT} per class)"
-        )
-    verdict = check_equivalence(whole_reference(lowered), whole_hardware(netlist, lowered), folder)
-    if not verdict.equivalent:
-        raise MismatchError(f"the RTL is not the lowered graph: {verdict.message}")
-    return "also proven against the lowered graph in one piece, from features to class"
-
-
-def check_rtl(plan: BuildPlan, scheduled: Schedule, lowered: LutGraph, folder: Path) -> Finding:
-    """Rung 3: the RTL, read back by Yosys, equals the scheduled graph at every net, for every input."""
-    netlist = read_back(plan, folder)
-    verdict, bits = prove_rtl(netlist, scheduled, folder)
-    if not verdict.equivalent:
-        raise MismatchError(f"the RTL is not the graph: {verdict.message}")
-    whole = prove_whole(netlist, lowered, make_folder(folder, "whole"))
-    reader = "ghdl and yosys" if plan.target == "vhdl" else "yosys"
-    reason = f"every LUT, comparator, sum and register proven at its own cut point, RTL read by {reader}; {whole}"
-    return Finding(require_some(bits, "the proof of the RTL"), reason, f"{reader}, abc cec", rtl_versions(plan))
-
-
-def rtl_versions(plan: BuildPlan) -> str:
-    return tool_version("yosys") + (f", ghdl {tool_version('ghdl')}" if plan.target == "vhdl" else "")
-
-
-def check_simulation(result: SimulationResult, vectors: int, latency_cycles: int) -> Finding:
+def check_simulation(language: Language, result: SimulationResult, vectors: int, latency_cycles: int) -> Finding:
     """Rung 4, once the simulation has passed."""
     timing = f"each answer after exactly {latency_cycles} clock cycles" if latency_cycles else "combinational"
     return Finding(
         require_some(result.comparisons, "the simulation"),
         f"{result.samples} of {vectors} samples, {timing}",
-        f"cocotb, {result.simulator}",
-        f"{tool_version('cocotb')}, {result.simulator} {tool_version(result.simulator)}",
+        ", ".join((*language.bench_tools, result.simulator)),
+        ", ".join([*map(tool_version, language.bench_tools), f"{result.simulator} {tool_version(result.simulator)}"]),
     )
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """The hardware of a graph with one table entry flipped, and the vectors on which that shows at the outputs."""
+    """The files of a graph with one table entry flipped, and the vectors on which that shows at the outputs."""
 
     description: str
     plan: BuildPlan
@@ -217,24 +175,28 @@ def check_mutation(
     simulator: str | None,
     folder: Path,
 ) -> Finding:
-    """Rung 5: RTL with one flipped table bit is refused by the proof, and by the simulation where it shows."""
+    """Rung 5: files with one flipped table bit are refused by the proof, and by the simulation where it shows."""
+    language = language_of(plan.language)
     mutation = flip_one_bit(plan, scheduled, inputs, expected)
-    proof_folder = make_folder(folder, "proof")
-    verdict, _ = prove_rtl(read_back(mutation.plan, proof_folder), scheduled, proof_folder)
-    if verdict.equivalent:
-        raise MismatchError(f"{mutation.description} was not noticed by the proof")
-    caught_by = ["the proof"]
-    samples = mutation.visible_samples[:16]
-    if simulator is not None and len(samples):
+    caught_by = {}
+    prove = language.prove
+    if prove is not None:
+        proof_folder = make_folder(folder, "proof")
+        if not _is_refused(lambda: prove(mutation.plan, scheduled, None, proof_folder)):
+            raise MismatchError(f"{mutation.description} was not noticed by the proof")
+        caught_by["the proof"] = language.prover
+    run, samples = language.simulate, mutation.visible_samples[:16]
+    if run is not None and simulator is not None and len(samples):
         rows = {name: values[samples] for name, values in expected.items()}
-        run = make_folder(folder, "simulation")
-        if not _is_refused(lambda: simulate(mutation.plan, scheduled.graph, inputs[samples], rows, simulator, run)):
+        run_folder = make_folder(folder, "simulation")
+        if not _is_refused(lambda: run(mutation.plan, scheduled.graph, inputs[samples], rows, simulator, run_folder)):
             raise MismatchError(f"{mutation.description} was not noticed by the simulation in {simulator}")
-        caught_by.append("the simulation")
+        caught_by["the simulation"] = simulator
+    if not caught_by:
+        raise NotCheckedError(f"{mutation.description} shows at no output, and there is no proof that could refuse it")
     reason = f"{mutation.description}: caught by {' and by '.join(caught_by)}"
-    return Finding(
-        len(caught_by), reason, "abc cec" + (f", {simulator}" if len(caught_by) > 1 else ""), tool_version("abc")
-    )
+    versions = ", ".join(f"{tool} {tool_version(tool)}" for tool in caught_by.values())
+    return Finding(len(caught_by), reason, ", ".join(caught_by.values()), versions)
 
 
 def _is_refused(check: Callable[[], object]) -> bool:
@@ -262,9 +224,11 @@ def flip_one_bit(
         visible = np.flatnonzero(np.any([outputs[name] != expected[name][: len(sample)] for name in outputs], axis=0))
         if visible.size:
             break
-    mutant_plan = emit(Schedule(mutant, scheduled.pipeline, scheduled.latency_cycles), TARGETS[plan.target], plan.top)
+    mutant_plan = emit(
+        Schedule(mutant, scheduled.pipeline, scheduled.latency_cycles), find_target(plan.target), plan.top
+    )
     if mutant_plan.digest() == plan.digest():
-        raise MismatchError("flipping a table bit did not change the RTL")
+        raise MismatchError("flipping a table bit did not change the files")
     return Mutation(f"one table bit of LUT {graph.node(net).origin} flipped", mutant_plan, visible)
 
 
@@ -277,9 +241,3 @@ def _flip_seen_address(graph: LutGraph, net: int, inputs: NDArray[np.int64]) -> 
     mutant = graph.copy()
     mutant.replace(net, Lut(node.op.fan_in, node.op.table ^ (1 << address)), node.operands)
     return mutant
-
-
-def make_folder(parent: Path, name: str) -> Path:
-    folder = parent / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from difflut_compiler.emit import BuildPlan
@@ -79,6 +79,13 @@ check -assert
 write_blif -conn netlist.blif
 """
 
+BLIF_SCRIPT = """
+{read}
+hierarchy -check -top {top}
+check -assert
+write_rtlil netlist.il
+write_blif -conn netlist.blif
+"""
 
 HARDWARE_ONLY = "$hw"
 """What the names of nets begin with that the graph does not know."""
@@ -100,12 +107,12 @@ class CutHardware:
 
 def read_back(plan: BuildPlan, folder: Path) -> Netlist:
     """The hardware of ``plan`` as Yosys understands it; :class:`MismatchError` on a cell that it must not have."""
-    read = "\n".join(f"read_verilog {source}" for source in write_sources(plan, folder))
-    run_yosys(YOSYS_SCRIPT.format(read=read, top=plan.top), folder)
+    script = BLIF_SCRIPT if plan.language == "blif" else YOSYS_SCRIPT
+    run_yosys(script.format(read=read_commands(write_sources(plan, folder)), top=plan.top), folder)
     with (folder / "netlist.il").open() as lines:
         _refuse_undefined(lines)
     with (folder / "netlist.blif").open() as lines:
-        return _parse_blif(lines)
+        return replace(_parse_blif(lines), flat=plan.language == "blif")
 
 
 def _refuse_undefined(lines: Iterable[str]) -> None:
@@ -117,18 +124,23 @@ def _refuse_undefined(lines: Iterable[str]) -> None:
 
 
 def write_sources(plan: BuildPlan, folder: Path) -> list[str]:
-    """Write the hardware into ``folder`` and return the names of Verilog files that Yosys can read.
+    """Write the hardware into ``folder`` and return the names of files that Yosys can read.
 
     Beside them goes ``cell_map.v``, rules for Yosys' ``techmap``.
     """
     (folder / "cell_map.v").write_text(CELL_MAP)
-    for name, text in plan.files.items():
-        (folder / name).write_text(text)
-    return _ghdl_netlist(plan, folder) if plan.target == "vhdl" else list(plan.files)
+    plan.write(folder)
+    return [_ghdl_netlist(plan, folder)] if plan.language == "vhdl" else list(plan.files)
 
 
-def _ghdl_netlist(plan: BuildPlan, folder: Path) -> list[str]:
-    """VHDL to a Verilog netlist by ``ghdl synth``.
+def read_commands(sources: Iterable[str]) -> str:
+    """The commands with which Yosys reads files, a line for each."""
+    commands = {".v": "read_verilog", ".sv": "read_verilog -sv", ".blif": "read_blif"}
+    return "\n".join(f"{commands[Path(source).suffix]} {source}" for source in sources)
+
+
+def _ghdl_netlist(plan: BuildPlan, folder: Path) -> str:
+    """VHDL to a Verilog netlist by ``ghdl synth``; returns its name.
 
     GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they are
     given their base here.
@@ -146,12 +158,15 @@ def _ghdl_netlist(plan: BuildPlan, folder: Path) -> list[str]:
     text = (folder / "ghdl.v").read_text()
     text = re.sub(r'"([01]+)"', lambda digits: f"{len(digits[1])}'b{digits[1]}", text)
     (folder / "ghdl.v").write_text(text)
-    return ["ghdl.v"]
+    return "ghdl.v"
 
 
 @dataclass
 class Netlist:
-    """A flat netlist: ports, tables ``(nets, rows)``, registers ``result -> source``, and wires that are only names."""
+    """A flat netlist: ports, tables ``(nets, rows)``, registers ``result -> source``, and wires that are only names.
+
+    Nets are named by the instance of their module, a dot and their signal; without the instance if ``flat``.
+    """
 
     inputs: list[str]
     outputs: list[str]
@@ -159,6 +174,7 @@ class Netlist:
     registers: dict[str, str]
     clocks: set[str]
     aliases: dict[str, str]
+    flat: bool = False
 
     def logic(self) -> Iterator[tuple[list[str], list[str]]]:
         """The tables, without those at the head of the file that define the constants."""
@@ -211,7 +227,7 @@ def cut_hardware(netlist: Netlist, graph: LutGraph) -> CutHardware:
     """
     _check_ports(netlist, graph)
     names = cut_names(graph)
-    wires = _Wires(netlist.aliases, _hardware_names(graph))
+    wires = _Wires(netlist.aliases, _hardware_names(graph, netlist.flat))
     cut_bits = frozenset(names.cut_bits)
     lines = [f".names {ZERO}", f".names {ONE}", "1"]
     driven: set[str] = set()
@@ -230,7 +246,7 @@ def cut_hardware(netlist: Netlist, graph: LutGraph) -> CutHardware:
         lines += table_lines([source_name(net) for net in nets[:-1]], sorted(rows), result_name(nets[-1]))
     for result, source in netlist.registers.items():
         lines += [f".names {source_name(source)} {result_name(result)}", "1 1"]
-    for hardware, bit in _output_names(graph).items():
+    for hardware, bit in output_bit_names(graph).items():
         lines += [f".names {source_name(hardware)} {next_of(bit)}", "1 1"]
     undriven = [bit for bit in names.cut_bits if bit not in driven and bit not in wires.joined]
     missing = [bit for bit in undriven if bit in read]
@@ -294,7 +310,7 @@ def whole_hardware(netlist: Netlist, graph: LutGraph) -> Circuit:
         lines += table_lines([wires[net] for net in nets[:-1]], sorted(rows), wires[nets[-1]])
     for result, source in netlist.registers.items():
         lines += [f".names {wires[source]} {wires[result]}", "1 1"]
-    outputs = _output_names(graph)
+    outputs = output_bit_names(graph)
     read = {wires[net] for nets, _ in netlist.logic() for net in nets[:-1]} | {wires[net] for net in outputs}
     _refuse_undriven(read, {wires[nets[-1]] for nets, _ in netlist.logic()} | {wires[net] for net in netlist.registers})
     for hardware, bit in outputs.items():
@@ -302,20 +318,21 @@ def whole_hardware(netlist: Netlist, graph: LutGraph) -> Circuit:
     return Circuit(list(ports.values()), [next_of(bit) for bit in outputs.values()], lines)
 
 
-def _hardware_names(graph: LutGraph) -> dict[str, str]:
-    """Flattened hardware names of all bits of the graph to their cut names, operands before readers."""
+def _hardware_names(graph: LutGraph, flat: bool) -> dict[str, str]:
+    """Hardware names of all bits of the graph to their cut names, operands before readers."""
     refs = name_nets(graph)
     names = feature_bit_names(graph)
     for net in graph.order():
         node = graph.node(net)
         if net in refs and not isinstance(node.op, Output):
-            instance = f"{stage_name(node.origin.layer)}_stage"
+            instance = "" if flat else f"{stage_name(node.origin.layer)}_stage."
             bits = refs[net].bit_names()
-            names.update((f"{instance}.{bit}", cut) for bit, cut in zip(bits, cut_word(graph, net), strict=True))
+            names.update((f"{instance}{bit}", cut) for bit, cut in zip(bits, cut_word(graph, net), strict=True))
     return names
 
 
-def _output_names(graph: LutGraph) -> dict[str, str]:
+def output_bit_names(graph: LutGraph) -> dict[str, str]:
+    """Names of the bits of the output ports to their cut names, in the order of the outputs."""
     refs = name_nets(graph)
     return {
         hardware: bit
@@ -329,7 +346,7 @@ def _check_ports(netlist: Netlist, graph: LutGraph) -> None:
     clock = ["clk"] if any(isinstance(graph.node(net).op, Register) for net in graph) else []
     for kind, found, wanted in (
         ("inputs", netlist.inputs, [*feature_bit_names(graph), *clock]),
-        ("outputs", netlist.outputs, list(_output_names(graph))),
+        ("outputs", netlist.outputs, list(output_bit_names(graph))),
     ):
         different = sorted(set(found) ^ set(wanted))
         if different:

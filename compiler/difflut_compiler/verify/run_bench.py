@@ -6,9 +6,11 @@ from pathlib import Path
 from cocotb_tools.runner import get_runner
 
 BUILD_ARGUMENTS = {
-    "icarus": ["-g2005"],
-    "verilator": ["-Wno-fatal"],
-    "ghdl": ["--std=08"],
+    ("icarus", "verilog"): ["-g2005"],
+    ("icarus", "systemverilog"): ["-g2012"],
+    ("verilator", "verilog"): ["-Wno-fatal"],
+    ("verilator", "systemverilog"): ["-Wno-fatal"],
+    ("ghdl", "vhdl"): ["--std=08"],
 }
 RUN_ARGUMENTS = {"ghdl": ["--std=08", "--workdir=build"]}
 # numeric_std warns about every undefined bit before the first inputs arrive.
@@ -23,7 +25,7 @@ def main() -> None:
         sources=[Path(source).resolve() for source in job["sources"]],
         hdl_toplevel=job["top"],
         build_dir="build",
-        build_args=BUILD_ARGUMENTS[simulator],
+        build_args=BUILD_ARGUMENTS[simulator, job["language"]],
         timescale=("1ns", "1ps") if simulator != "ghdl" else None,
         always=True,
     )

@@ -19,10 +19,7 @@ from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.names import feature_slices
-from difflut_compiler.verify.tools import find_tool, require_tool, run_tool, telling_lines
-
-SIMULATORS: Mapping[str, tuple[str, ...]] = {"verilog": ("iverilog", "verilator"), "vhdl": ("ghdl",)}
-"""Simulators of each language, the preferred one first."""
+from difflut_compiler.verify.tools import require_tool, run_tool, telling_lines
 
 COCOTB_NAMES = {"iverilog": "icarus", "verilator": "verilator", "ghdl": "ghdl"}
 BENCH = "network_bench"
@@ -78,15 +75,20 @@ def _write_job(
     simulator: str,
     folder: Path,
 ) -> None:
-    for name, text in plan.files.items():
-        (folder / name).write_text(text)
+    plan.write(folder)
     stimulus = {
         "latency_cycles": plan.latency_cycles,
         "features": [f"{word:x}" for word in pack_features(graph, inputs)],
         "expected": {name: values.tolist() for name, values in expected.items()},
     }
     (folder / "stimulus.json").write_text(json.dumps(stimulus))
-    job = {"simulator": COCOTB_NAMES[simulator], "top": plan.top, "sources": list(plan.files), "bench": BENCH}
+    job = {
+        "simulator": COCOTB_NAMES[simulator],
+        "language": plan.language,
+        "top": plan.top,
+        "sources": list(plan.files),
+        "bench": BENCH,
+    }
     (folder / "job.json").write_text(json.dumps(job))
     for stale in ("outcome.json", "results.xml"):
         (folder / stale).unlink(missing_ok=True)
@@ -163,17 +165,3 @@ def _read_outcome(folder: Path, expected_comparisons: int) -> dict[str, Any]:
             f"its log says: {telling_lines(log)}"
         )
     return outcome
-
-
-def choose_simulator(language: str, preferred: str | None) -> str | None:
-    """The simulator to use: the preferred one, else the first installed one, else None.
-
-    Raises :class:`ToolMissingError` if the preferred one, or cocotb to run it with, is missing.
-    """
-    if preferred is not None:
-        if preferred not in SIMULATORS[language]:
-            raise CompilerError(f"{preferred} does not simulate {language}; choose {' or '.join(SIMULATORS[language])}")
-        require_tool(preferred)
-        require_tool("cocotb")
-        return preferred
-    return next((name for name in SIMULATORS[language] if find_tool(name) and find_tool("cocotb")), None)

