@@ -339,7 +339,7 @@ def test_the_command_writes_its_result_beside_the_hardware(out: Path) -> None:
     written = (out / "synth" / "xilinx" / "result.json").read_text()
     assert json.loads(output) == json.loads(written)
     result = result_from_json(written)
-    assert result.rtl_sha256 == json.loads((out / "certificate.json").read_text())["rtl_sha256"]
+    assert result.rtl_sha256 == json.loads((out / "certificate.json").read_text())["files_sha256"]
     assert result.place_and_route is None
     assert "no free tool" in result.not_placed
     assert synth_run.read_results(load_compiled(out)) == [result]
