@@ -4,6 +4,7 @@
 // gradients (nodes * outputs, batch). The batch is a multiple of 16. A result has the same bits for every number of
 // threads: what is summed, and in which order, depends on the shapes alone.
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -38,6 +39,7 @@ void read_tables(const float* table, const uint8_t* bits, const int64_t* wiring,
     const uint8_t* pins[n];
     for (int j = 0; j < n; ++j) pins[j] = bits + wiring[node * n + j] * batch;
     uint8_t* addresses = address + node * batch;
+#pragma GCC ivdep
     for (size_t s = 0; s < batch; ++s) {
       uint8_t a = 0;
 #pragma GCC unroll 8
@@ -273,10 +275,39 @@ void sum_by_feature(const Rule& rule, const int64_t* wiring, float* out, int64_t
   }
 }
 
-// gains (nodes * n, choices) = the sum over the batch of pin gradient times candidate feature.
-template <int n, class Rule>
-void correlate(const Rule& rule, const float* features, const int64_t* candidates, float* gains, int64_t choices,
+// The features as bits, sixteen samples to a word, if all of them are 0 or 1; empty if not.
+std::vector<uint16_t> pack_bits(const float* features, size_t count, int threads) {
+  std::vector<uint16_t> words(count / LANES);
+  int fractions = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(| : fractions)
+  for (size_t i = 0; i < words.size(); ++i) {
+    const Lanes x = load(features + i * LANES);
+    words[i] = nonzero_bits(x);
+    fractions |= nonzero_bits(x - x * x);
+  }
+  if (fractions) words.clear();
+  return words;
+}
+
+// The sum over some samples of a pin's gradient times a feature, by lane, for features as numbers and as bits.
+DL_INLINE Lanes multiply(const float* pin_grad, const float* feature, size_t samples) {
+  Lanes sum = {};
+  for (size_t s = 0; s < samples; s += LANES) sum += load(pin_grad + s) * load(feature + s);
+  return sum;
+}
+
+DL_INLINE Lanes multiply(const float* pin_grad, const uint16_t* feature, size_t samples) {
+  Lanes sum = {};
+  for (size_t s = 0; s < samples; s += LANES) sum = add_where(feature[s / LANES], sum, load(pin_grad + s));
+  return sum;
+}
+
+// gains (nodes * n, choices) = the sum over the batch of pin gradient times candidate feature. A feature holds
+// `samples_per_item` samples in one item.
+template <int n, class Rule, class Item>
+void correlate(const Rule& rule, const Item* features, const int64_t* candidates, float* gains, int64_t choices,
                int64_t nodes, size_t batch, int threads) {
+  constexpr size_t samples_per_item = std::is_same_v<Item, float> ? 1 : LANES;
   memset(gains, 0, nodes * n * choices * sizeof(float));
 #pragma omp parallel num_threads(threads)
   for (size_t first = 0; first < batch; first += ROUTED_SAMPLES) {
@@ -295,35 +326,82 @@ void correlate(const Rule& rule, const float* features, const int64_t* candidate
         for (int64_t k = 0; k < choices; k += LANES) {
           const int64_t row = (index * n + j) * choices + k;
           const int count = std::min<int64_t>(LANES, choices - k);
-          Lanes sums[LANES] = {};
+          Lanes sums[LANES];
           for (int i = 0; i < count; ++i) {
-            const float* feature = features + candidates[row + i] * batch + first;
-            for (size_t s = 0; s < samples; s += LANES) sums[i] += load(pin_grad[j] + s) * load(feature + s);
+            const Item* feature = features + (candidates[row + i] * batch + first) / samples_per_item;
+            // The usual number of samples is known to the compiler, which then needs no loop.
+            sums[i] = samples == ROUTED_SAMPLES ? multiply(pin_grad[j], feature, ROUTED_SAMPLES)
+                                                : multiply(pin_grad[j], feature, samples);
           }
-          const Lanes totals = sum_rows(sums);
-          for (int i = 0; i < count; ++i) gains[row + i] += totals[i];
+          for (int i = count; i < LANES; ++i) sums[i] = Lanes{};
+          store_some(gains + row, count, load_some(gains + row, count, Lanes{}) + sum_rows(sums));
         }
     }
   }
 }
 
-// The largest of each row of logits, the first of equals; a NaN counts as larger than any number, as in torch.
-void choose(const float* logits, const int64_t* candidates, int64_t* chosen, int64_t pins, int64_t choices,
-            int threads) {
+// out (pins, choices) = the gradient of sum_k softmax(logits / tau)_k * gains_k in the logits.
+void differentiate_choice(const float* gains, const float* logits, float* out, int64_t pins, int64_t choices,
+                          float tau, int threads) {
+  const Lanes nothing = Lanes{} - std::numeric_limits<float>::infinity();
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t pin = 0; pin < pins; ++pin) {
-    const float* row = logits + pin * choices;
-    int64_t best = 0;
-    for (int64_t k = 1; k < choices; ++k)
-      if (row[k] > row[best] || (row[k] != row[k] && row[best] == row[best])) best = k;
-    chosen[pin] = candidates[pin * choices + best];
+    const float *row = logits + pin * choices, *gain = gains + pin * choices;
+    float* result = out + pin * choices;
+    Lanes largest = nothing;
+    for (int64_t k = 0; k < choices; k += LANES) {
+      const Lanes logit = load_some(row + k, choices - k, nothing);
+      largest = logit > largest ? logit : largest;
+    }
+    largest = max_lanes(largest);
+    Lanes total = {}, mean = {};
+    for (int64_t k = 0; k < choices; k += LANES) {
+      const Lanes logit = load_some(row + k, choices - k, nothing);
+      const Lanes weight = logit > nothing ? exp_of_negative((logit - largest) / tau) : Lanes{};
+      total += weight;
+      mean += weight * load_some(gain + k, choices - k, Lanes{});
+      store_some(result + k, choices - k, weight);
+    }
+    total = sum_lanes(total);
+    mean = sum_lanes(mean) / total;
+    for (int64_t k = 0; k < choices; k += LANES) {
+      const Lanes weight = load_some(result + k, choices - k, Lanes{}) / (total * tau);
+      store_some(result + k, choices - k, weight * (load_some(gain + k, choices - k, Lanes{}) - mean));
+    }
+  }
+}
+
+// The largest of each row of logits, the first of equals; a NaN counts as infinite.
+void choose(const float* logits, const int64_t* candidates, int64_t* chosen, int64_t pins, int64_t choices,
+            int threads) {
+  const Lanes infinite = Lanes{} + std::numeric_limits<float>::infinity();
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t pin = 0; pin < pins; ++pin) {
+    Lanes best = -infinite;
+    IntLanes place = lane_numbers();
+    for (int64_t k = 0; k < choices; k += LANES) {
+      Lanes value = load_some(logits + pin * choices + k, choices - k, -infinite);
+      value = value == value ? value : infinite;
+      const IntLanes better = value > best;
+      best = better ? value : best;
+      place = better ? lane_numbers() + int(k) : place;
+    }
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half > 0; half /= 2) {
+      const Lanes other = __builtin_shuffle(best, lane_numbers() ^ half);
+      const IntLanes other_place = __builtin_shuffle(place, lane_numbers() ^ half);
+      const IntLanes better = (other > best) | ((other == best) & (other_place < place));
+      best = better ? other : best;
+      place = better ? other_place : place;
+    }
+    chosen[pin] = candidates[pin * choices + place[0]];
   }
 }
 
 // One stage of a Walsh transform within each group of `size` floats.
 template <int size>
 DL_INLINE void walsh_transform(Lanes* chunk) {
-  const IntLanes lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const IntLanes lane = lane_numbers();
   constexpr int count = size < LANES ? 1 : size / LANES;
 #pragma GCC unroll 4
   for (int stride = 1; stride < size && stride < LANES; stride *= 2) {
@@ -342,30 +420,49 @@ DL_INLINE void walsh_transform(Lanes* chunk) {
       }
 }
 
+// Entries 16 * i to 16 * i + 15 of the differences of a table across address bit j, with that bit left out.
+DL_INLINE Lanes difference_across(const Lanes* table, int i, int j) {
+  if (j >= 4) {  // the bit counts chunks
+    const int bit = 1 << (j - 4), low = (i & ~(bit - 1)) * 2 | (i & (bit - 1));
+    return table[low | bit] - table[low];
+  }
+  const IntLanes lane = lane_numbers(), low = (lane >> j << (j + 1)) | (lane & ((1 << j) - 1));
+  const Lanes first = table[2 * i], second = table[2 * i + 1];
+  return __builtin_shuffle(first, second, low | 1 << j) - __builtin_shuffle(first, second, low);
+}
+
 // differences (tables, n, 2**(n - 1)): across each address bit, of the tables after their entries have been spread
 // over all addresses by a convolution over XOR, which multiplies the Walsh transform by `diagonal` (2**n).
 template <int n>
 void spread(const float* table, const float* diagonal, float* differences, int64_t tables, int threads) {
   constexpr int size = 1 << n, half = size / 2, floats = std::max(size, LANES), together = floats / size;
+  Lanes factors[floats / LANES];
+  for (int i = 0; i < together; ++i) memcpy((float*)factors + i * size, diagonal, size * sizeof(float));
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t first = 0; first < tables; first += together) {
     const int count = std::min<int64_t>(together, tables - first);
     Lanes chunk[floats / LANES] = {};
     memcpy(chunk, table + first * size, count * size * sizeof(float));
     walsh_transform<size>(chunk);
-    for (int i = 0; i < floats / LANES; ++i)
-      for (int lane = 0; lane < LANES; ++lane) chunk[i][lane] *= diagonal[(i * LANES + lane) % size];
+#pragma GCC unroll 16
+    for (int i = 0; i < floats / LANES; ++i) chunk[i] *= factors[i];
     walsh_transform<size>(chunk);
-    float spread_out[floats];
-    memcpy(spread_out, chunk, sizeof spread_out);
-    for (int t = 0; t < count; ++t)
+    if constexpr (half >= LANES) {
 #pragma GCC unroll 8
       for (int j = 0; j < n; ++j)
-        for (int k = 0; k < half; ++k) {
-          const int low = (k >> j << (j + 1)) | (k & ((1 << j) - 1));
-          differences[((first + t) * n + j) * half + k] =
-              spread_out[t * size + (low | 1 << j)] - spread_out[t * size + low];
-        }
+#pragma GCC unroll 8
+        for (int i = 0; i < half / LANES; ++i)
+          store(differences + (first * n + j) * half + i * LANES, difference_across(chunk, i, j));
+    } else {
+      float entries[floats];
+      memcpy(entries, chunk, sizeof entries);
+      for (int t = 0; t < count; ++t)
+        for (int j = 0; j < n; ++j)
+          for (int k = 0; k < half; ++k) {
+            const int low = t * size + (k >> j << (j + 1) | (k & ((1 << j) - 1)));
+            differences[((first + t) * n + j) * half + k] = entries[low | 1 << j] - entries[low];
+          }
+    }
   }
 }
 
@@ -442,11 +539,20 @@ DL_EXPORT dl_sum_by_feature(int kind, int n, const RuleArguments* arguments, flo
 }
 
 DL_EXPORT dl_correlate(int kind, int n, const RuleArguments* arguments, const int64_t* candidates, float* gains,
-                       int64_t choices, int threads) {
+                       int64_t inputs, int64_t choices, int threads) {
   const RuleArguments a = *arguments;
-  with_rule(kind, n, a, [=](auto pins, const auto& rule) {
-    correlate<pins>(rule, a.features, candidates, gains, choices, a.nodes, a.batch, threads);
+  const std::vector<uint16_t> bits = pack_bits(a.features, inputs * a.batch, threads);
+  with_rule(kind, n, a, [&](auto pins, const auto& rule) {
+    if (!bits.empty())
+      correlate<pins>(rule, bits.data(), candidates, gains, choices, a.nodes, a.batch, threads);
+    else
+      correlate<pins>(rule, a.features, candidates, gains, choices, a.nodes, a.batch, threads);
   });
+}
+
+DL_EXPORT dl_differentiate_choice(const float* gains, const float* logits, float* out, int64_t pins, int64_t choices,
+                                  float tau, int threads) {
+  differentiate_choice(gains, logits, out, pins, choices, tau, threads);
 }
 
 // Whether all indices are from 0 to limit - 1.

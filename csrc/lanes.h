@@ -22,6 +22,20 @@ inline Lanes load(const float* from) {
 
 inline void store(float* to, Lanes value) { memcpy(to, &value, sizeof value); }
 
+// The first `count` lanes from memory, the others as in `rest`.
+inline Lanes load_some(const float* from, int count, Lanes rest) {
+  if (count >= LANES) return load(from);
+  memcpy(&rest, from, count * sizeof(float));
+  return rest;
+}
+
+inline void store_some(float* to, int count, Lanes value) {
+  if (count >= LANES) return store(to, value);
+  memcpy(to, &value, count * sizeof(float));
+}
+
+inline IntLanes lane_numbers() { return IntLanes{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
+
 inline IntLanes load_bytes(const uint8_t* from) {
   ByteLanes value;
   memcpy(&value, from, sizeof value);
@@ -51,7 +65,7 @@ inline __attribute__((always_inline)) Lanes look_up(const float* table, IntLanes
 
 // Lane i of the result is the sum over the lanes of rows[i]; overwrites `rows`.
 inline __attribute__((always_inline)) Lanes sum_rows(Lanes* rows) {
-  const IntLanes lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const IntLanes lane = lane_numbers();
 #pragma GCC unroll 4
   for (int half = LANES / 2; half > 0; half /= 2) {
     // Lanes with this bit clear go on with row i, the others with row i + half.
@@ -63,4 +77,60 @@ inline __attribute__((always_inline)) Lanes sum_rows(Lanes* rows) {
       rows[i] = __builtin_shuffle(rows[i], rows[i + half], own) + __builtin_shuffle(rows[i], rows[i + half], other);
   }
   return rows[0];
+}
+
+// The sum over the lanes, in every lane.
+inline __attribute__((always_inline)) Lanes sum_lanes(Lanes value) {
+#pragma GCC unroll 4
+  for (int half = LANES / 2; half > 0; half /= 2) value += __builtin_shuffle(value, lane_numbers() ^ half);
+  return value;
+}
+
+// The largest lane, in every lane.
+inline __attribute__((always_inline)) Lanes max_lanes(Lanes value) {
+#pragma GCC unroll 4
+  for (int half = LANES / 2; half > 0; half /= 2) {
+    const Lanes other = __builtin_shuffle(value, lane_numbers() ^ half);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
+// One bit per lane, set where the value is not 0.
+inline uint16_t nonzero_bits(Lanes value) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)value, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#else
+  uint16_t bits = 0;
+  for (int lane = 0; lane < LANES; ++lane) bits |= uint16_t(value[lane] != 0) << lane;
+  return bits;
+#endif
+}
+
+// sum + value in the lanes whose bit is set, sum in the others.
+inline __attribute__((always_inline)) Lanes add_where(uint16_t bits, Lanes sum, Lanes value) {
+#if defined(__AVX512F__)
+  return (Lanes)_mm512_mask_add_ps((__m512)sum, bits, (__m512)sum, (__m512)value);
+#else
+  const IntLanes own = 1 << lane_numbers();
+  return sum + ((own & bits) != 0 ? value : Lanes{});
+#endif
+}
+
+// The exponential function of numbers up to 0, within 2e-7 of the result; below -87 it is that of -87.
+inline __attribute__((always_inline)) Lanes exp_of_negative(Lanes x) {
+  const Lanes shift = Lanes{} + 12582912.0f;  // 1.5 * 2**23: adding it rounds to an integer
+  x = x > -87.0f ? x : Lanes{} - 87.0f;
+  const Lanes power = (x * 1.44269504f + shift) - shift;
+  const Lanes rest = (x - power * 0.693359375f) + power * 2.12194440e-4f;
+  Lanes sum = rest * (1.0f / 720) + (1.0f / 120);
+  sum = sum * rest + (1.0f / 24);
+  sum = sum * rest + (1.0f / 6);
+  sum = sum * rest + 0.5f;
+  sum = sum * rest + 1.0f;
+  sum = sum * rest + 1.0f;
+  const IntLanes exponent = (__builtin_convertvector(power, IntLanes) + 127) << 23;
+  Lanes scale;
+  memcpy(&scale, &exponent, sizeof scale);
+  return sum * scale;
 }

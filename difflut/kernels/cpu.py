@@ -44,7 +44,8 @@ _ARGUMENTS = {
     "dl_spread": (_INT, *[_POINTER] * 3, _COUNT, _INT),
     "dl_choose": (*[_POINTER] * 3, *[_COUNT] * 2, _INT),
     "dl_sum_by_feature": (_INT, _INT, _POINTER, _POINTER, _COUNT, _INT),
-    "dl_correlate": (_INT, _INT, *[_POINTER] * 3, _COUNT, _INT),
+    "dl_correlate": (_INT, _INT, *[_POINTER] * 3, *[_COUNT] * 2, _INT),
+    "dl_differentiate_choice": (*[_POINTER] * 3, *[_COUNT] * 2, ctypes.c_float, _INT),
     "dl_all_below": (_POINTER, _COUNT, _COUNT),
 }
 
@@ -144,8 +145,17 @@ def correlate(
     _check_indices(candidates, features.shape[0])
     padded, padded_grad = _pad(features), _pad(grad)
     result = torch.empty(candidates.shape)
+    sizes = (features.shape[0], candidates.shape[2])
     arguments = _rule_arguments(padded_grad, table, address, padded, wiring)
-    _call("dl_correlate", kind, wiring.shape[1], arguments, candidates, result, candidates.shape[2])
+    _call("dl_correlate", kind, wiring.shape[1], arguments, candidates, result, *sizes)
+    return result
+
+
+def differentiate_choice(gains: Tensor, logits: Tensor, tau: float) -> Tensor:
+    """Return the gradient of sum_k softmax(logits / tau)_k * gains_k in the logits; all are (nodes, n, choices)."""
+    result = torch.empty_like(logits)
+    choices = logits.shape[-1]
+    _call("dl_differentiate_choice", gains, logits, result, logits.numel() // choices, choices, tau)
     return result
 
 
@@ -162,7 +172,7 @@ def _rule_arguments(grad: Tensor, table: Tensor, address: Tensor, features: Tens
     return _RuleArguments(*pointers, nodes, grad.shape[0] // nodes, features.shape[1])
 
 
-def _call(name: str, *arguments: Tensor | ctypes.Structure | int) -> None:
+def _call(name: str, *arguments: Tensor | ctypes.Structure | float) -> None:
     values = [
         argument.data_ptr()
         if isinstance(argument, Tensor)

@@ -67,6 +67,10 @@ def _shapes_correlate(
     return features.new_empty(candidates.shape)
 
 
+def _shapes_differentiate_choice(gains: Tensor, logits: Tensor, tau: float) -> Tensor:
+    return torch.empty_like(logits)
+
+
 def _shapes_choose(logits: Tensor, candidates: Tensor) -> Tensor:
     return candidates.new_empty(candidates.shape[:2])
 
@@ -86,6 +90,11 @@ _define(
 _define("spread(Tensor table, Tensor diagonal) -> Tensor", cpu.spread, _shapes_spread)
 _define(f"sum_by_feature({_RULE}) -> Tensor", cpu.sum_by_feature, _shapes_sum_by_feature)
 _define(f"correlate({_RULE}, Tensor candidates) -> Tensor", cpu.correlate, _shapes_correlate)
+_define(
+    "differentiate_choice(Tensor gains, Tensor logits, float tau) -> Tensor",
+    cpu.differentiate_choice,
+    _shapes_differentiate_choice,
+)
 _define("choose(Tensor logits, Tensor candidates) -> Tensor", cpu.choose, _shapes_choose)
 
 read_tables = torch.ops.difflut.read_tables
@@ -95,4 +104,5 @@ expect_table_gradient = torch.ops.difflut.expect_table_gradient
 spread = torch.ops.difflut.spread
 sum_by_feature = torch.ops.difflut.sum_by_feature
 correlate = torch.ops.difflut.correlate
+differentiate_choice = torch.ops.difflut.differentiate_choice
 choose = torch.ops.difflut.choose

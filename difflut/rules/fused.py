@@ -11,7 +11,6 @@ from torch import Tensor
 from difflut.kernels import chosen_for, ops
 from difflut.kernels.cpu import DIFFERENCES, EXPECTED
 from difflut.rules.pins import Pins, Routing, WiredPins, gather_pins
-from difflut.rules.routing import differentiate_choice
 
 
 class TableRule(NamedTuple):
@@ -97,7 +96,7 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None
         grad_features = ops.sum_by_feature(kind, rows, weights, address, features, wiring)
     if ctx.needs_input_grad[2]:
         gains = ops.correlate(kind, rows, weights, address, features, wiring, candidates)
-        grad_logits = differentiate_choice(gains, logits, ctx.tau)
+        grad_logits = ops.differentiate_choice(gains, logits, ctx.tau)
     return grad_table, grad_features, grad_logits
 
 

@@ -63,11 +63,12 @@ class _RouteHard(torch.autograd.Function):
             grad_features = add(features, chosen, grad)
         if ctx.needs_input_grad[3]:
             correlate = _correlate_in_kernel if in_kernel else _correlate
-            grad_logits = differentiate_choice(correlate(grad, features, candidates), logits, ctx.tau)
+            differentiate = ops.differentiate_choice if in_kernel else _differentiate_choice
+            grad_logits = differentiate(correlate(grad, features, candidates), logits, ctx.tau)
         return grad_features, None, None, grad_logits, None
 
 
-def differentiate_choice(gains: Tensor, logits: Tensor, tau: float) -> Tensor:
+def _differentiate_choice(gains: Tensor, logits: Tensor, tau: float) -> Tensor:
     """Return the gradient of sum_k softmax(logits / tau)_k * gains_k in the logits, (..., choices)."""
     weights = torch.softmax(logits / tau, dim=-1)
     return weights * (gains - (weights * gains).sum(-1, keepdim=True)) / tau
