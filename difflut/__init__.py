@@ -83,7 +83,9 @@ _HOME_OF = {
     "train": "difflut.training",
     "validate_config": "difflut.models",
 }
-_SUBMODULES = frozenset({"data", "encoders", "layers", "models", "nodes", "registry", "rules", "training", "utils"})
+_SUBMODULES = frozenset(
+    {"data", "encoder", "encoders", "layers", "models", "nodes", "registry", "rules", "training", "utils"}
+)
 
 __all__ = [
     "REGISTRY",

@@ -43,7 +43,9 @@ class BaseEncoder(nn.Module, ABC):
     max_num_bits: ClassVar[int] = MAX_THRESHOLDS
     thresholds: Tensor
 
-    def __init__(self, num_bits: int, flatten: bool = True, feature_wise: bool = True, auto_fit: bool = True) -> None:
+    def __init__(
+        self, num_bits: int = 1, flatten: bool = True, feature_wise: bool = True, auto_fit: bool = True
+    ) -> None:
         super().__init__()
         name = type(self).__name__
         if type(num_bits) is not int:

@@ -21,7 +21,9 @@ class CodedEncoder(BaseEncoder):
 
     _codes: Tensor
 
-    def __init__(self, num_bits: int, flatten: bool = True, feature_wise: bool = True, auto_fit: bool = True) -> None:
+    def __init__(
+        self, num_bits: int = 8, flatten: bool = True, feature_wise: bool = True, auto_fit: bool = True
+    ) -> None:
         super().__init__(num_bits, flatten, feature_wise, auto_fit)
         # (num_bits, levels) of zeros and ones. It follows from num_bits, so it is no state.
         self.register_buffer("_codes", self.code_table().t().to(torch.float32).contiguous(), persistent=False)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from difflut import encoder, encoders
 from difflut.encoders import DistributiveThermometerEncoder, GaussianThermometerEncoder, ThermometerEncoder
 from difflut.registry import REGISTRY
 
@@ -296,3 +297,15 @@ def test_wrong_use_is_refused(name: str) -> None:
         encoder_class(num_bits=2.0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="feature_wise"):
         encoder_class(num_bits=2, feature_wise="no")  # type: ignore[arg-type]
+
+
+def test_bits_per_feature_have_a_default() -> None:
+    bits = {name: REGISTRY.get_encoder(name)().num_bits for name in ALL}
+    assert {bits[name] for name in THERMOMETERS} == {1}
+    assert {bits[name] for name in ALL if name not in THERMOMETERS} == {8}
+
+
+def test_both_names_of_the_package_give_the_same_classes() -> None:
+    assert set(encoder.__all__) == set(encoders.__all__)
+    for name in encoders.__all__:
+        assert getattr(encoder, name) is getattr(encoders, name)
