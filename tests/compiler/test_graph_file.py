@@ -157,7 +157,7 @@ def test_the_example_of_the_document_is_a_graph_as_it_is_written() -> None:
 
 
 def test_the_document_lists_every_operation_with_its_fields() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| .* \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*?)\| .* \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE))
     for kind, op in OP_BY_KIND.items():
         assert re.findall(r"`(\w+)`", rows[kind]) == [one.name for one in fields(op)], kind
 
