@@ -7,6 +7,7 @@ whose first line is a comment with a file's name is that file.
 import contextlib
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,9 @@ from typer.testing import CliRunner
 from difflut.registry import REGISTRY
 from difflut_compiler import driver
 from difflut_compiler.cli import app
+from difflut_compiler.targets import TARGETS
+from difflut_compiler.targets.templates import environment
+from difflut_compiler.verify.languages import LANGUAGES
 from tests.documents.session import registry_restored
 from tests.markdown import Block, find_broken_links, read_blocks
 
@@ -47,6 +51,17 @@ COMMANDS = [
     if block.language in {"console", "bash"}
     for command in command_lines_of(block)
 ]
+
+
+@pytest.fixture(autouse=True)
+def targets_restored() -> Iterator[None]:
+    """Targets that a page registers are gone after it."""
+    targets, languages = dict(TARGETS), dict(LANGUAGES)
+    yield
+    for table, before in ((TARGETS, targets), (LANGUAGES, languages)):
+        for name in table.keys() - before.keys():
+            del table[name]
+    environment.cache_clear()
 
 
 def is_executed(block: Block) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import subprocess
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.graph_file import graph_from_json
 from difflut_compiler.ops import Add, Compare, Greater, Input, Lut, Mux, Output, PopCount
 from difflut_compiler.schedule import schedule
-from difflut_compiler.targets import TARGETS, c
+from difflut_compiler.targets import TARGETS, c, register_target
 from difflut_compiler.targets.decompose import decompose
 from difflut_compiler.verify.languages import LANGUAGES
 from difflut_compiler.verify.run_program import run_program
@@ -267,6 +268,17 @@ def test_the_digest_covers_files_that_are_no_text() -> None:
     plan = make_design(target="aiger", pipeline="none").plan
     changed = dataclasses.replace(plan, binary_files={"net.aig": plan.binary_files["net.aig"] + b"\n"})
     assert changed.digest() != plan.digest()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"name": "c"}, "there is a target 'c' already"), ({"folder": "../.."}, "writes to '../..'; choose of")],
+)
+def test_a_target_that_cannot_be_is_refused(changes: dict[str, str], message: str) -> None:
+    kind = type("Toy", (c.C,), {"name": "toy", **changes})
+    with pytest.raises(CompilerError, match=re.escape(message)):
+        register_target(kind())
+    assert "toy" not in TARGETS
 
 
 # -- C, compiled and run -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.verify.simulate import SimulationResult
+from difflut_compiler.verify.simulate import SimulationResult, compare_answers
 from difflut_compiler.verify.tools import execute, require_tool, run_tool
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
@@ -43,7 +43,7 @@ def run_program(
     if len(answers) != len(inputs):
         raise CompilerError(f"the program gave {len(answers)} answers to {len(inputs)} samples")
     outputs = dict(zip(plan.outputs, answers.T, strict=True))
-    return SimulationResult(compiler, len(inputs), _compare(outputs, expected), outputs)
+    return SimulationResult(compiler, len(inputs), compare_answers(outputs, expected), outputs)
 
 
 def compile_program(plan: BuildPlan, compiler: str, folder: Path) -> Path:
@@ -61,15 +61,3 @@ def compile_program(plan: BuildPlan, compiler: str, folder: Path) -> Path:
     ]
     run_tool(compiler, command, folder, log=folder / "compiler.log")
     return program
-
-
-def _compare(found: Mapping[str, NDArray[np.int64]], expected: Mapping[str, NDArray[np.int64]]) -> int:
-    for name, values in expected.items():
-        wrong = np.flatnonzero(found[name] != values)
-        if wrong.size:
-            first = int(wrong[0])
-            raise MismatchError(
-                f"simulation: {wrong.size} of {values.size} answers are wrong, first sample {first}: "
-                f"{name} is {found[name][first]}, expected {values[first]}"
-            )
-    return sum(values.size for values in expected.values())

@@ -38,6 +38,19 @@ class SimulationResult:
     outputs: Mapping[str, NDArray[np.int64]]
 
 
+def compare_answers(found: Mapping[str, NDArray[np.int64]], expected: Mapping[str, NDArray[np.int64]]) -> int:
+    """How many answers were compared, all of them equal; raises :class:`MismatchError` on the first that is not."""
+    for name, values in expected.items():
+        wrong = np.flatnonzero(found[name] != values)
+        if wrong.size:
+            first = int(wrong[0])
+            raise MismatchError(
+                f"simulation: {wrong.size} of {values.size} answers are wrong, first sample {first}: "
+                f"{name} is {found[name][first]}, expected {values[first]}"
+            )
+    return sum(values.size for values in expected.values())
+
+
 def simulate(
     plan: BuildPlan,
     graph: LutGraph,

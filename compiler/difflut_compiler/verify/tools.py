@@ -48,6 +48,8 @@ def find_tool(name: str) -> Path | None:
         return None if folder is None else folder / "yosys-abc" if name == "abc" else folder
     if name in NEXTPNR_PACKAGES:
         return package_folder(NEXTPNR_PACKAGES[name])
+    if name == "python":
+        return Path(sys.executable)
     if name == "cocotb":
         return package_folder("cocotb") if _has_shared_python() else None
     if name == "verilator":
