@@ -52,10 +52,12 @@ class InputFormat:
 
     @property
     def min_integer(self) -> int:
+        """Smallest integer of the format."""
         return -(1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def max_integer(self) -> int:
+        """Largest integer of the format."""
         return (1 << (self.bits - self.signed)) - 1
 
     def to_integers(self, x: Tensor) -> Tensor:

@@ -78,6 +78,7 @@ class BaseEncoder(nn.Module, ABC):
 
     @property
     def is_fitted(self) -> bool:
+        """Whether there are thresholds, from `fit` or from a checkpoint."""
         return self.thresholds.shape[0] > 0
 
     def fit(self, x: Tensor) -> Self:

@@ -335,7 +335,7 @@ class BaseLUTModel(nn.Module, ABC):
 
 @contextmanager
 def blaming(part: str) -> Iterator[None]:
-    """Turn what a constructor says about its arguments into a sentence about the configuration."""
+    """Turn what a constructor says about its arguments into a ConfigError about a part of the configuration."""
     try:
         yield
     except (TypeError, ValueError) as error:

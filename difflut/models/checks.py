@@ -36,7 +36,7 @@ def check_keys(name: str, value: object) -> None:
 
 
 def check_encoder(name: str, encoder: object, num_bits: object, input_size: int | None, where: str) -> None:
-    """Check an encoder's name and number of bits, which stand in the config as `name` and `where`."""
+    """Check an encoder's name and number of bits; a ConfigError calls them `name` and `where`, as the config does."""
     check_choice(name, encoder, REGISTRY.list_encoders())
     encoder_class = REGISTRY.get_encoder(str(encoder))
     bits = check_integer(where, num_bits, encoder_class.min_num_bits, encoder_class.max_num_bits)
@@ -48,7 +48,7 @@ def check_encoder(name: str, encoder: object, num_bits: object, input_size: int 
 
 
 def check_input(input_size: object, input_format: object) -> None:
-    """Check what a config says about the input of a model; None where it is not known yet."""
+    """Check what a config says about the input of a model, None where it is not known yet; else a ConfigError."""
     if input_size is not None:
         check_integer("input_size", input_size, 1, MAX_INPUT_SIZE)
     if input_format is not None:
@@ -58,7 +58,7 @@ def check_input(input_size: object, input_format: object) -> None:
 
 
 def check_class_names(names: Any, num_classes: int) -> None:
-    """Check the names of classes; None for numbers."""
+    """Raise a ConfigError unless there is one name per class; None for numbers."""
     if names is not None and not (
         isinstance(names, list) and len(names) == num_classes and all(type(name) is str for name in names)
     ):

@@ -178,6 +178,10 @@ class LutNode(nn.Module, ABC):
 
         `clarity` is how decided the answers are, as a logit where the family has one. A family that has further
         buffers may set them to what the values need.
+
+        Raises
+        ------
+        NotImplementedError : the family has no such values.
         """
         raise NotImplementedError(f"{type(self).__name__} has no residual start values.")
 

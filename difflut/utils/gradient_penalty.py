@@ -124,7 +124,12 @@ class GradientPenalty:
 
 
 def input_gradient(loss_fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return the gradient of loss_fn at `x`, of its shape and differentiable again; errors as `gradient_penalty`."""
+    """Return the gradient of loss_fn at `x`, of its shape and differentiable again.
+
+    Raises
+    ------
+    ValueError : the loss is not one number, or it has no gradient with respect to `x`.
+    """
     with torch.enable_grad():
         point = x if x.requires_grad else x.detach().requires_grad_()
         loss = loss_fn(point)

@@ -36,7 +36,17 @@ def ones(param: Tensor) -> None:
 
 @register_initializer("normal")
 def normal(param: Tensor, mean: float = 0.0, std: float = 1.0) -> None:
-    """Normal with the given mean and standard deviation."""
+    """Normal with the given mean and standard deviation.
+
+    Parameters
+    ----------
+    mean : of the values.
+    std : their standard deviation, not negative.
+
+    Raises
+    ------
+    ValueError : an argument is not a finite number, or `std` is negative.
+    """
     _check_numbers(mean=mean, std=std)
     if std < 0:
         raise ValueError(f"std is {std!r}; it must not be negative.")
@@ -45,7 +55,12 @@ def normal(param: Tensor, mean: float = 0.0, std: float = 1.0) -> None:
 
 @register_initializer("uniform")
 def uniform(param: Tensor, a: float = -1.0, b: float = 1.0) -> None:
-    """Uniform in [a, b)."""
+    """Uniform in [a, b).
+
+    Raises
+    ------
+    ValueError : an argument is not a finite number, or `a` is above `b`.
+    """
     _check_numbers(a=a, b=b)
     if a > b:
         raise ValueError(f"a is {a!r} and b is {b!r}; a must not be above b.")
@@ -103,14 +118,22 @@ def kaiming_normal(
     fan_in: int,
     fan_out: int,
 ) -> None:
-    """Normal with standard deviation gain / sqrt(fan) (He et al., ICCV 2015)."""
+    """Normal with standard deviation gain / sqrt(fan) (He et al., ICCV 2015).
+
+    Parameters as in `kaiming_uniform`.
+    """
     param.normal_(0, _kaiming_std(a, mode, nonlinearity, {"fan_in": fan_in, "fan_out": fan_out}))
 
 
 @register_initializer("probabilistic_init")
 @register_initializer("variance_stabilized")
 def variance_stabilized(param: Tensor, v_target: float = 1.0, *, node: LutNode) -> None:
-    """Normal with variance 4 * v_target / (input_dim + output_dim) of the node."""
+    """Normal with variance 4 * v_target / (input_dim + output_dim) of the node.
+
+    Raises
+    ------
+    ValueError : `v_target` is not a finite number of at least 0.
+    """
     _check_numbers(v_target=v_target)
     if v_target < 0:
         raise ValueError(f"v_target is {v_target!r}; it must not be negative.")
@@ -127,6 +150,10 @@ def residual(
     ----------
     noise_factor : standard deviation of normal noise that is added to the values.
     logit_clarity : positive; how decided the answers are, as a logit where the family has one.
+
+    Raises
+    ------
+    ValueError : an argument is not a finite number or out of its range.
     """
     _check_numbers(noise_factor=noise_factor, logit_clarity=logit_clarity)
     if noise_factor < 0 or logit_clarity <= 0:

@@ -77,14 +77,20 @@ def l_regularizer(
 @register_regularizer("l1")
 @register_regularizer("l1_functional")
 def l1_regularizer(node: LutNode, num_samples: int = DEFAULT_NUM_SAMPLES, inputs: Tensor | None = None) -> Tensor:
-    """Change of the answer when one input is inverted: l with p = 1."""
+    """Change of the answer when one input is inverted: l with p = 1.
+
+    Parameters as in `l_regularizer`.
+    """
     return l_regularizer(node, 1, num_samples, inputs)
 
 
 @register_regularizer("l2")
 @register_regularizer("l2_functional")
 def l2_regularizer(node: LutNode, num_samples: int = DEFAULT_NUM_SAMPLES, inputs: Tensor | None = None) -> Tensor:
-    """Squared change of the answer when one input is inverted: l with p = 2."""
+    """Squared change of the answer when one input is inverted: l with p = 2.
+
+    Parameters as in `l_regularizer`.
+    """
     return l_regularizer(node, 2, num_samples, inputs)
 
 
@@ -215,7 +221,12 @@ def shape_inputs(node: LutNode, inputs: Tensor) -> Tensor:
 
 
 def draw_inputs(node: LutNode, num_samples: int = DEFAULT_NUM_SAMPLES) -> Tensor:
-    """Return random bits (num_samples, num_nodes, input_dim), the same in every call: the value can be compared."""
+    """Return random bits (num_samples, num_nodes, input_dim), the same in every call: the value can be compared.
+
+    Raises
+    ------
+    ValueError : `num_samples` is not a positive integer.
+    """
     if type(num_samples) is not int or num_samples < 1:
         raise ValueError(f"num_samples is {num_samples!r}; it must be a positive integer.")
     generator = torch.Generator().manual_seed(_SAMPLE_SEED)
