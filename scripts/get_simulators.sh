@@ -11,6 +11,8 @@ missing() {  # names Debian's packages
     # Debian's ghdl may be there without any of its back ends, and then only says so.
     ghdl --version >/dev/null 2>&1 || echo ghdl
     command -v g++ >/dev/null || echo g++
+    # The tests open the report in a browser; nobody else needs one here.
+    [ "${CI:-}" != true ] || command -v chromium >/dev/null || echo chromium
     # cocotb starts Python inside the simulator, from a library that a bare Debian does not have.
     [ -n "$("$python" -m find_libpython)" ] ||
         "$python" -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])'

@@ -228,6 +228,7 @@ def synth(
     with _reporting_errors(debug):
         from difflut_compiler.compiled import load_compiled
         from difflut_compiler.output import SYNTHESIS_FOLDER
+        from difflut_compiler.page import write_page
         from difflut_compiler.synth import SynthesisRequest, read_vendor_reports, synthesise_network
         from difflut_compiler.synth.show import print_synthesis
 
@@ -238,12 +239,13 @@ def synth(
         else:
             with _steps_shown(quiet=as_json) as on_step:
                 result = synthesise_network(compiled, request, on_step=on_step)
+        write_page(compiled)
         if as_json:
             print(result.to_json(), end="")
             return
         console = _output_console()
         print_synthesis(result, console)
-        console.print(f"Wrote {out / SYNTHESIS_FOLDER / family}.", markup=False)
+        console.print(f"Wrote {out / SYNTHESIS_FOLDER / family}, and report.html anew.", markup=False)
 
 
 def _default_top(model: Path, is_identifier: Callable[[str], Any]) -> str:

@@ -34,6 +34,7 @@ from difflut_compiler.verify.vectors import Vectors, make_vectors
 LUTS_COUNTED_BY_DEFAULT = 6000
 """Above this many LUTs, counting by synthesis takes minutes and is done only on request."""
 PASS_VECTORS = 1024
+SAMPLES_SHOWN = 12
 SIMULATION_BUDGET = 40_000_000
 """LUT evaluations that a simulation may take by default: some minutes in an event-driven simulator."""
 
@@ -76,6 +77,7 @@ class Accuracy:
     """Share of labelled samples answered correctly, from 0 to 1.
 
     ``simulated`` is that of the compiled files; None if not all samples were simulated.
+    ``confusion`` counts the circuit's answers: a row per true class, a column per answer.
     """
 
     data: str
@@ -83,6 +85,17 @@ class Accuracy:
     model: float
     graph: float
     simulated: float | None
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class FirstSamples:
+    """Some inputs and what the hardware answers, to look at; ``source`` says who gave the answers."""
+
+    data: str
+    source: str
+    features: tuple[tuple[int, ...], ...]
+    outputs: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,7 @@ class CompileResult:
     size: GraphSize
     synthesis: SynthesisCount | None
     accuracy: Accuracy | None
+    first_samples: FirstSamples
     class_names: tuple[str, ...]
     seconds: Mapping[str, float]
 
@@ -185,6 +199,7 @@ def compile_model(
         size=built.optimised_size,
         synthesis=synthesis,
         accuracy=_accuracy(built, checks.simulated),
+        first_samples=_first_samples(built, checks.simulated),
         class_names=tuple(built.loaded.model.class_names),
         seconds=clock.seconds,
     )
@@ -303,4 +318,33 @@ def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | N
     all_simulated = simulated is not None and simulated.samples == len(built.vectors.inputs)
     compiled = share(simulated.outputs["class_index"]) if simulated and all_simulated else None
     graph_classes = built.graph.evaluate(data.inputs)["class_index"]
-    return Accuracy(data.name, samples, share(built.answers.class_index), share(graph_classes), compiled)
+    classes = len(built.loaded.model.class_names)
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(confusion, (data.labels, graph_classes), 1)
+    return Accuracy(
+        data.name,
+        samples,
+        share(built.answers.class_index),
+        share(graph_classes),
+        compiled,
+        tuple(tuple(row) for row in confusion.tolist()),
+    )
+
+
+def _first_samples(built: _Built, simulated: SimulationResult | None) -> FirstSamples:
+    """The first samples of the data, or the first random inputs, with the answers of the simulation if it got there."""
+    vectors = built.vectors
+    start = len(vectors.made) if built.data is not None else vectors.corner_samples
+    rows = slice(start, start + SAMPLES_SHOWN)
+    inputs = vectors.inputs[rows]
+    if simulated is not None and simulated.samples >= start + len(inputs):
+        source = f"the {language_of(built.plan.language).product}, simulated"
+        outputs = {name: values[rows] for name, values in simulated.outputs.items()}
+    else:
+        source, outputs = "the circuit's graph", built.graph.evaluate(inputs)
+    return FirstSamples(
+        data=built.data.name if built.data is not None else "random inputs",
+        source=source,
+        features=tuple(tuple(row) for row in inputs.tolist()),
+        outputs={name: tuple(values.tolist()) for name, values in outputs.items()},
+    )

@@ -14,6 +14,7 @@ Files = Mapping[str, str | bytes]
 """Files by name."""
 
 CERTIFICATE = "certificate.json"
+REPORT_PAGE = "report.html"
 MARKER_TEXT = "A compile made this folder and may replace what is in it.\n"
 RTL_FOLDER = "rtl"
 RESULT_FOLDERS = (RTL_FOLDER, "netlist", "c", "graph")
@@ -57,6 +58,17 @@ def write_output(folder: Path, results: Mapping[str, Files], documents: Files) -
                 os.replace(Path(scratch) / name, folder / name)
     except OSError as error:
         raise CompilerError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write or replace one file of a result, complete or not at all."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".writing-", delete=False) as scratch:
+            scratch.write(text)
+        Path(scratch.name).chmod(0o644)
+        os.replace(scratch.name, path)
+    except OSError as error:
+        raise CompilerError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def replace_folder(folder: Path, contents: Path) -> None:

@@ -16,7 +16,8 @@ from rich.table import Table
 from difflut_compiler.driver import Accuracy, CompileResult
 from difflut_compiler.graph import GraphSize
 from difflut_compiler.graph_file import graph_to_json
-from difflut_compiler.output import CERTIFICATE
+from difflut_compiler.output import CERTIFICATE, REPORT_PAGE
+from difflut_compiler.page import render_page
 from difflut_compiler.verify.certificate import Rung
 from difflut_compiler.verify.languages import language_of
 
@@ -25,10 +26,12 @@ SUMMARY_WIDTH = 100
 
 def documents(result: CompileResult) -> Mapping[str, str]:
     """The files beside the hardware; the certificate is the last."""
+    figures = report(result)
     return {
         "graph.json": graph_to_json(result.graph),
-        "report.json": json.dumps(report(result), indent=2) + "\n",
+        "report.json": json.dumps(figures, indent=2) + "\n",
         "summary.txt": summary(result),
+        REPORT_PAGE: render_page(figures, asdict(result.certificate), result.graph, []),
         CERTIFICATE: result.certificate.to_json(),
     }
 
@@ -47,6 +50,7 @@ def report(result: CompileResult) -> dict[str, Any]:
         "optimised": _size(result.size),
         "yosys_synthesis": asdict(result.synthesis) if result.synthesis else None,
         "accuracy": asdict(result.accuracy) if result.accuracy else None,
+        "first_samples": asdict(result.first_samples),
         "files": list(result.plan.files),
         "binary_files": list(result.plan.binary_files),
         "files_sha256": result.certificate.files_sha256,

@@ -149,6 +149,7 @@ def test_a_fully_equipped_compile_passes_every_rung(
         ".difflut-output",
         "certificate.json",
         "graph.json",
+        "report.html",
         "report.json",
         "rtl",
         "summary.txt",
