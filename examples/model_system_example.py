@@ -53,8 +53,8 @@ def list_models() -> None:
     print("2. pretrained models:")
     for model_type, names in list_pretrained_models().items():
         for name in names:
-            stated = get_pretrained_model_info(name)["metadata"]["test_accuracy"]
-            print(f"   {model_type}/{name}, which states {stated:.1%}")
+            stated = get_pretrained_model_info(name)["metadata"].get("test_accuracy")
+            print(f"   {model_type}/{name}", "" if stated is None else f"which states {stated:.1%}")
 
 
 def load_by_name(data: Dataset) -> None:
