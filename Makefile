@@ -6,11 +6,12 @@ VENV := .venv
 READY := $(VENV)/ready
 BIN := $(VENV)/bin
 DEMO := build/demo
+COUNT ?= 2000
 # Test files run side by side; one thread each, because torch would otherwise use every core in each of them.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup simulators demo lint test nightly clean
+.PHONY: help setup simulators demo lint test nightly fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +41,10 @@ test: simulators lint  ## style, types, unit tests and simulations
 
 nightly: simulators lint  ## the same, with the tests that take minutes
 	$(PYTEST) -m "not gpu"
+	$(MAKE) fuzz
+
+fuzz: simulators  ## compile COUNT random models (2000) and compare them with PyTorch; SEED is that of the first
+	PYTHONPATH=. $(BIN)/python rtl_tests/fuzz.py --count $(COUNT) $(if $(SEED),--seed $(SEED))
 
 clean:  ## remove what the targets above made, .venv included
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
