@@ -19,6 +19,7 @@ from difflut_compiler.ops import (
     ArgMax,
     Bits,
     Compare,
+    Concat,
     Const,
     Greater,
     Input,
@@ -174,7 +175,7 @@ def _evaluate_arithmetic(group: _Group, values: _Values) -> None:
     """Sums and comparisons: few nodes, so one by one."""
     for node, net, operands in zip(group.nodes, group.nets, group.operands, strict=True):
         op = node.op
-        assert isinstance(op, PopCount | Add | Greater | Mux | ArgMax)
+        assert isinstance(op, PopCount | Concat | Add | Greater | Mux | ArgMax)
         result = op.evaluate(values.words(operands))
         values.set_words(np.array([net]), result[np.newaxis])
 

@@ -264,6 +264,33 @@ class PopCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Concat:
+    """Bits side by side, the first one lowest, as one word."""
+
+    kind: ClassVar[str] = "concat"
+
+    def check(self, operands: Sequence[Operand]) -> None:
+        require(len(operands) >= 1, "joins at least one bit")
+        require(all(operand.width == 1 for operand in operands), "joins bits only")
+
+    def width(self, operands: Sequence[Operand]) -> int:
+        return len(operands)
+
+    def fold(self, operands: Sequence[Operand]) -> Folded | None:
+        bits = [operand.constant for operand in operands]
+        if any(bit is None for bit in bits):
+            return None
+        return Folded(Const(sum((bit or 0) << place for place, bit in enumerate(bits)), len(bits)), ())
+
+    def lut6_cost(self, operands: Sequence[Operand]) -> int:
+        return 0
+
+    def evaluate(self, values: Words) -> Words:
+        word: Words = (values << np.arange(len(values))[:, np.newaxis]).sum(axis=0)
+        return word
+
+
+@dataclass(frozen=True, slots=True)
 class Add:
     """The sum of two words in ``bits`` bits; whoever makes one shows that it cannot overflow."""
 
@@ -424,9 +451,9 @@ class Output:
         return 0
 
 
-AnyOp = Input | Const | Compare | Lut | PopCount | Add | Greater | Mux | ArgMax | Register | Output
+AnyOp = Input | Const | Compare | Lut | PopCount | Concat | Add | Greater | Mux | ArgMax | Register | Output
 OP_BY_KIND: dict[str, type[AnyOp]] = {
-    op.kind: op for op in (Input, Const, Compare, Lut, PopCount, Add, Greater, Mux, ArgMax, Register, Output)
+    op.kind: op for op in (Input, Const, Compare, Lut, PopCount, Concat, Add, Greater, Mux, ArgMax, Register, Output)
 }
 
 

@@ -15,6 +15,7 @@ from difflut_compiler.ops import (
     Add,
     ArgMax,
     Compare,
+    Concat,
     Const,
     Greater,
     Input,
@@ -230,6 +231,8 @@ def slow_value(node: Node, operands: Sequence[int]) -> int:
             return table >> int(address, 2) & 1
         case PopCount(offset):
             return offset + list(operands).count(1)
+        case Concat():
+            return value_of(operands)
         case Add(bits):
             return (operands[0] + operands[1]) % (1 << bits)
         case Greater():

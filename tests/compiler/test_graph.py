@@ -23,6 +23,7 @@ from difflut_compiler.ops import (
     Add,
     ArgMax,
     Compare,
+    Concat,
     Const,
     Greater,
     Input,
@@ -118,7 +119,7 @@ def graph_of_every_op() -> LutGraph:
     total = add(Add(4), count, add(Const(5, 3)))
     wins = add(Greater(), count, total)
     chosen = add(Mux(), lut, count, total)
-    winner = add(ArgMax(), count, chosen, add(Register(), total), wins)
+    winner = add(ArgMax(), count, chosen, add(Register(), total), wins, add(Concat(), lut, sign, wins))
     for number, (name, net) in enumerate([("winner", winner), ("chosen", chosen), ("sign", sign)]):
         graph.add(Output(name), (net,), origin=Origin("output", number))
     graph.verify()

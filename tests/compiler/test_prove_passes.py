@@ -12,8 +12,29 @@ from hypothesis import given, settings
 
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, ArgMax, Compare, Const, Greater, Input, Lut, Mux, Output, PopCount
-from difflut_compiler.passes import EXPAND, OPTIMISE, PASSES, PassResult, PassStep, run_passes
+from difflut_compiler.ops import (
+    Add,
+    ArgMax,
+    Compare,
+    Const,
+    Greater,
+    Input,
+    Lut,
+    Mux,
+    Output,
+    PopCount,
+    complement_pins,
+)
+from difflut_compiler.passes import (
+    EXPAND,
+    LUT_INPUTS,
+    OPTIMISE,
+    PASSES,
+    ExpandPopCount,
+    PassResult,
+    PassStep,
+    run_passes,
+)
 from difflut_compiler.verify.prove_passes import prove_step
 from tests.compiler.random_graphs import SEEDS, Shape, all_inputs, make_graph, random_inputs, slow_outputs
 from tests.compiler.random_graphs import SHAPES as ANY_SHAPE
@@ -173,55 +194,102 @@ def sum_graph(bits: int, offset: int = 3) -> LutGraph:
     return graph
 
 
-def drop_leaf(step: PassStep) -> PassStep:
-    leaf = net_of(step, "count1")
-    return doctor(step, leaf, operands=step.after[leaf].operands[:-1])
+def counter_of(step: PassStep, bit: int) -> list[int]:
+    """The LUTs of the first counter that reads this bit of the count."""
+    pins = next(node.operands for node in step.after.values() if bit in node.operands and "bit" in node.origin.part)
+    return [net for net, node in step.after.items() if node.operands == pins]
+
+
+def read_instead(step: PassStep, old: int, new: int) -> PassStep:
+    for net in counter_of(step, old):
+        pins = step.after[net].operands
+        step = doctor(step, net, operands=tuple(new if pin == old else pin for pin in pins))
+    return step
 
 
 def duplicate_leaf(step: PassStep) -> PassStep:
-    leaf = net_of(step, "count1")
-    operands = step.after[leaf].operands
-    return doctor(step, leaf, operands=(*operands[:-1], operands[0]))
+    first, second, *_ = step.after[counter_of(step, net_of(step, "layers.0[0]"))[0]].operands
+    return read_instead(step, first, second)
 
 
 def foreign_leaf(step: PassStep) -> PassStep:
-    leaf = net_of(step, "count0")
-    return doctor(step, leaf, operands=(net_of(step, "layers.0[12]"), *step.after[leaf].operands[1:]))
+    return read_instead(step, net_of(step, "layers.0[0]"), net_of(step, "layers.0[12]"))
 
 
-def drop_subtree(step: PassStep) -> PassStep:
-    adder = net_of(step, "sum0")
-    left, _ = step.after[adder].operands
-    return doctor(step, adder, operands=(left, left))
+def negative_leaf(step: PassStep) -> PassStep:
+    """Count a bit's opposite, in all LUTs of its counter."""
+    bit = net_of(step, "layers.0[0]")
+    for net in counter_of(step, bit):
+        op, pins = step.after[net].op, step.after[net].operands
+        assert isinstance(op, Lut)
+        step = doctor(step, net, op=complement_pins(op, [pin == bit for pin in pins]))
+    return step
 
 
-def overflow(step: PassStep) -> PassStep:
-    return doctor(step, net_of(step, "sum0"), op=Add(3), width=3)
+def wrong_entry(step: PassStep) -> PassStep:
+    net = counter_of(step, net_of(step, "layers.0[0]"))[1]
+    op = step.after[net].op
+    assert isinstance(op, Lut)
+    return doctor(step, net, op=Lut(op.fan_in, op.table ^ 1 << 5))
 
 
-def wrong_offset(step: PassStep) -> PassStep:
-    return doctor(step, net_of(step, "offset"), op=Const(2, 2))
+def swap_weights(step: PassStep) -> PassStep:
+    root = net_of(step, "count")
+    low, high, *others = step.after[root].operands
+    return doctor(step, root, operands=(high, low, *others))
+
+
+def lose_a_bit(step: PassStep) -> PassStep:
+    root = net_of(step, "count")
+    return doctor(step, root, operands=step.after[root].operands[:-1], width=step.after[root].width - 1)
+
+
+def stuck_bit(step: PassStep) -> PassStep:
+    return doctor(step, step.after[net_of(step, "count")].operands[0], op=Const(1), operands=())
 
 
 def wrong_operation(step: PassStep) -> PassStep:
-    leaf = net_of(step, "count0")
-    return doctor(step, leaf, op=ArgMax())
+    return doctor(step, net_of(step, "count"), op=ArgMax())
 
 
 def wrong_root(step: PassStep) -> PassStep:
-    return dataclasses.replace(step, replaced={net: net_of(step, "sum0") for net in step.replaced})
+    bit = step.after[net_of(step, "count")].operands[0]
+    return dataclasses.replace(step, replaced=dict.fromkeys(step.replaced, bit))
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [drop_leaf, duplicate_leaf, foreign_leaf, drop_subtree, overflow, wrong_offset, wrong_operation, wrong_root],
-)
-def test_a_wrong_adder_tree_is_refused(spoil: Callable[[PassStep], PassStep], tmp_path: Path) -> None:
+COUNT_SPOILERS = [
+    duplicate_leaf,
+    foreign_leaf,
+    negative_leaf,
+    wrong_entry,
+    swap_weights,
+    lose_a_bit,
+    stuck_bit,
+    wrong_operation,
+    wrong_root,
+]
+
+
+@pytest.mark.parametrize("spoil", COUNT_SPOILERS)
+def test_a_wrong_tree_of_counters_is_refused(spoil: Callable[[PassStep], PassStep], tmp_path: Path) -> None:
     graph = sum_graph(12)
+    inputs = random_inputs(graph, 400)
     step = only_step("expand-popcount", graph)
     assert prove_step(step, tmp_path).by_rule == 1
+    doctored = spoil(step)
+    wrong = doctored.after if spoil is not wrong_root else step.after
+    assert (slow_outputs(wrong, inputs) != slow_outputs(graph, inputs)) or spoil is wrong_root
     with pytest.raises(MismatchError, match="pass expand-popcount"):
-        prove_step(spoil(step), tmp_path)
+        prove_step(doctored, tmp_path)
+
+
+@pytest.mark.parametrize("lut_inputs", LUT_INPUTS)
+@pytest.mark.parametrize("offset", [0, 1, 6])
+@pytest.mark.parametrize("bits", [*range(1, 20), 31, 64, 100])
+def test_trees_of_counters_are_accepted(bits: int, offset: int, lut_inputs: int, tmp_path: Path) -> None:
+    graph = sum_graph(bits, offset)
+    (step,) = run_passes(graph, [ExpandPopCount(lut_inputs)], random_inputs(graph, 8), repeat=False)
+    assert prove_step(step, tmp_path).by_rule == 1
 
 
 # -- the argmax --------------------------------------------------------------------------------------------------------

@@ -33,7 +33,14 @@ def optimising_passes(lut_inputs: int = 6) -> tuple[Pass, ...]:
 
 
 OPTIMISE = optimising_passes()
-EXPAND: tuple[Pass, ...] = (ExpandPopCount(), ExpandArgMax(), FoldConstants(), MergeDuplicates(), DropDead())
+EXPAND: tuple[Pass, ...] = (
+    ExpandPopCount(),
+    ExpandArgMax(),
+    FoldConstants(),
+    AbsorbInverters(),
+    MergeDuplicates(),
+    DropDead(),
+)
 PASSES: dict[str, Pass] = {one.name: one for one in (*OPTIMISE, *EXPAND)}
 
 __all__ = [

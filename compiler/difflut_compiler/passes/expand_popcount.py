@@ -1,68 +1,105 @@
-"""``expand-popcount``: a count of many bits becomes counts of six and a balanced tree of adders."""
+"""``expand-popcount``: a count of bits becomes a tree of counters made of LUTs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from difflut_compiler.graph import LutGraph, Node
-from difflut_compiler.ops import Add, Const, PopCount, bits_for
-from difflut_compiler.passes.runner import PassResult
+import numpy as np
 
-LEAF_BITS = 6
-"""Six bits have a three-bit count: three 6-input LUTs."""
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.ops import Concat, Const, Lut, PopCount, bits_for, bools_to_table
+from difflut_compiler.passes.runner import PassResult
 
 
 @dataclass(frozen=True)
 class ExpandPopCount:
-    """Leave only counts of two to six bits without offset; each adder is as wide as the greatest sum it can have.
+    """Counters of up to ``lut_inputs`` bits, three LUTs each, until one bit of every weight is left.
 
-    The count of a single bit is that bit; an offset is a constant leaf of the tree.
+    A counter of six bits into three saves three bits for three LUTs, and no LUT saves more than one: the tree of
+    counters is as small as LUTs can make it but for its last bits. Constants ride along where a counter has room.
     """
 
+    lut_inputs: int = 6
     name: ClassVar[str] = "expand-popcount"
 
     def apply(self, graph: LutGraph) -> PassResult:
         counts = [net for net in graph.order() if isinstance(graph.node(net).op, PopCount)]
-        replaced = {net: _build_tree(graph, net) for net in counts if not _is_leaf(graph.node(net))}
+        replaced = {net: _build_tree(graph, net, self.lut_inputs) for net in counts}
         graph.redirect(replaced)
-        return PassResult(bool(replaced), replaced)
+        return PassResult(bool(counts), replaced)
 
 
-class _Partial(NamedTuple):
-    """A net of the tree and the greatest value it can have."""
+class _Bit(NamedTuple):
+    """A bit of a column, and how many LUTs lie before it in the tree."""
 
     net: int
-    greatest: int
+    depth: int
 
 
-def _is_leaf(node: Node) -> bool:
-    return node.op == PopCount() and 2 <= len(node.operands) <= LEAF_BITS
+@dataclass
+class _Columns:
+    """Bits by weight: ``bits[w]`` are to be counted 2**w times, and so is the constant ``ones[w]``."""
+
+    bits: list[list[_Bit]]
+    ones: list[int]
+    luts: int = field(default=0)
+
+    def take(self, weight: int, count: int) -> list[_Bit]:
+        """Remove bits from a column, those that are ready first."""
+        self.bits[weight].sort(key=lambda bit: bit.depth)
+        taken, self.bits[weight] = self.bits[weight][:count], self.bits[weight][count:]
+        return taken
 
 
-def _build_tree(graph: LutGraph, net: int) -> int:
+def _build_tree(graph: LutGraph, net: int, lut_inputs: int) -> int:
     """Build the tree for one count beside it and return its root."""
     node = graph.node(net)
     assert isinstance(node.op, PopCount)
-    level = [_add_leaf(graph, node, start) for start in range(0, len(node.operands), LEAF_BITS)]
-    if node.op.offset:
-        constant = Const(node.op.offset, bits_for(node.op.offset))
-        level.append(_Partial(graph.add(constant, origin=node.origin._replace(part="offset")), node.op.offset))
-    adders = 0
-    while len(level) > 1:
-        sums = []
-        for left, right in zip(level[0::2], level[1::2], strict=False):
-            greatest = left.greatest + right.greatest
-            origin = node.origin._replace(part=f"sum{adders}")
-            sums.append(_Partial(graph.add(Add(bits_for(greatest)), (left.net, right.net), origin=origin), greatest))
-            adders += 1
-        level = sums + level[len(sums) * 2 :]
-    return level[0].net
+    width = bits_for(len(node.operands) + node.op.offset)
+    columns = _Columns([[] for _ in range(width)], [node.op.offset >> weight & 1 for weight in range(width)])
+    columns.bits[0] = [_Bit(operand, 0) for operand in node.operands]
+    for weight in range(width):
+        while len(columns.bits[weight]) + columns.ones[weight] > 1:
+            _add_counter(graph, node.origin, columns, weight, lut_inputs)
+    bits = [_only_bit(graph, node.origin, columns, weight) for weight in range(width)]
+    return bits[0] if width == 1 else graph.add(Concat(), bits, origin=node.origin._replace(part="count"))
 
 
-def _add_leaf(graph: LutGraph, node: Node, start: int) -> _Partial:
-    bits = node.operands[start : start + LEAF_BITS]
-    if len(bits) == 1:
-        return _Partial(bits[0], 1)
-    origin = node.origin._replace(part=f"count{start // LEAF_BITS}")
-    return _Partial(graph.add(PopCount(), bits, origin=origin), len(bits))
+def _add_counter(graph: LutGraph, origin: Origin, columns: _Columns, weight: int, lut_inputs: int) -> None:
+    """Count some bits of a column, and of the next one where there is room, into bits of up to three columns."""
+    next_height = len(columns.bits[weight + 1]) if weight + 1 < len(columns.bits) else 0
+    own = columns.take(weight, _bits_to_take(len(columns.bits[weight]), next_height, lut_inputs))
+    room = min(lut_inputs - len(own), (7 - len(own)) // 2)
+    # A full adder of three bits is two LUTs of at most four inputs; a bit more would make them three.
+    others = columns.take(weight + 1, room) if next_height and (lut_inputs > 4 or len(own) < 3) else []
+    pins = [bit.net for bit in (*own, *others)]
+    weights = np.array([1] * len(own) + [2] * len(others))
+    constant = columns.ones[weight] if weights.sum() < 7 else 0
+    columns.ones[weight] -= constant
+    totals = constant + (np.arange(1 << len(pins))[:, np.newaxis] >> np.arange(len(pins)) & 1) @ weights
+    depth = 1 + max(bit.depth for bit in (*own, *others))
+    # What would carry out of the highest column is never 1: the whole count fits its width.
+    for place in range(min(bits_for(int(totals.max())), len(columns.bits) - weight)):
+        op = Lut(len(pins), bools_to_table((totals >> place & 1) == 1))
+        lut = graph.add(op, pins, origin=origin._replace(part=f"bit{weight + place}.{columns.luts}"))
+        columns.luts += 1
+        columns.bits[weight + place].append(_Bit(lut, depth))
+
+
+def _bits_to_take(height: int, next_height: int, lut_inputs: int) -> int:
+    """How many bits of a column of ``height`` the next counter takes.
+
+    Counters that save the most take as many bits as a LUT has inputs and give one back. Where these do not divide the
+    column evenly, taking one bit less leaves room for a bit of the next column.
+    """
+    full = lut_inputs if lut_inputs > 4 else 3
+    uneven = height > full and (height - 1) % (full - 1) != 0
+    return full - 1 if uneven and next_height and lut_inputs > 4 else min(height, full)
+
+
+def _only_bit(graph: LutGraph, origin: Origin, columns: _Columns, weight: int) -> int:
+    if columns.bits[weight]:
+        return columns.bits[weight][0].net
+    constant = Const(columns.ones[weight])
+    return graph.add(constant, origin=origin._replace(part=f"one{weight}"))

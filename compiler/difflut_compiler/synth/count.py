@@ -23,7 +23,7 @@ opt_clean
 alumacc
 techmap
 opt -fast
-abc -lut 6
+abc -lut 6 -script +strash;if,-K,6,-a;mfs2
 opt_clean -purge
 tee -q -o stat.json stat -json
 """

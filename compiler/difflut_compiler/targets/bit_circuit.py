@@ -18,6 +18,7 @@ from difflut_compiler.names import Ref, Signal, feature_slices, name_nets
 from difflut_compiler.ops import (
     Add,
     Compare,
+    Concat,
     Const,
     Greater,
     Input,
@@ -136,6 +137,8 @@ def _expand(circuit: BitCircuit, node: Node, operands: Sequence[Bits], signed: b
             return [_at_least(circuit, operands[0], op.threshold, signed)]
         case PopCount():
             return _count(circuit, [bits[0] for bits in operands], op.offset)
+        case Concat():
+            return [bits[0] for bits in operands]
         case Add():
             return _add(circuit, operands[0], operands[1], op.bits)
         case Greater():

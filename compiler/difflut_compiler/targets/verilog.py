@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from difflut_compiler.names import Ref, Signal
-from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, popcount_tables
+from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux, PopCount, popcount_tables
 from difflut_compiler.targets.target import (
     Module,
     Statement,
@@ -136,6 +136,8 @@ def _expression(statement: Statement) -> str:
             names = [_count_name(len(operands), bit) for bit in reversed(range(len(operands).bit_length()))]
             bits = ",\n    ".join(f"{name}[{_address(operands)}]" for name in names)
             return f"{{\n    {bits}\n  }}"
+        case Concat():
+            return f"{{{', '.join(_value(operand) for operand in reversed(operands))}}}"
         case Add():
             return f"{_extend(operands[0], op.bits)} + {_extend(operands[1], op.bits)}"
         case Greater():

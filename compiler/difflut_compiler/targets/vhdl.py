@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from difflut_compiler.names import Ref, Signal
-from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, popcount_tables
+from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux, PopCount, popcount_tables
 from difflut_compiler.targets.target import (
     Module,
     Slice,
@@ -103,6 +103,9 @@ def _expression(statement: Statement) -> str:
         case PopCount():
             tables = reversed(popcount_tables(len(operands)))
             return "\n    & ".join(_lut(Lut(len(operands), table), operands) for table in tables)
+        case Concat():
+            bits = " & ".join(_value(operand) for operand in reversed(operands))
+            return f"std_logic_vector'({bits})" if len(operands) > 1 else bits
         case Add():
             return f"std_logic_vector({_word(operands[0], op.bits)} + {_word(operands[1], op.bits)})"
         case Greater():

@@ -17,6 +17,7 @@ from difflut_compiler.ops import (
     AnyOp,
     ArgMax,
     Compare,
+    Concat,
     Const,
     Greater,
     Input,
@@ -78,6 +79,8 @@ def _gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool) -> Wor
             return [_at_least(blif, operands[0], op.threshold, signed)]
         case PopCount():
             return _count(blif, [operand[0] for operand in operands], op.offset)
+        case Concat():
+            return [operand[0] for operand in operands]
         case Add():
             return _add(blif, operands[0], operands[1])
         case Greater():

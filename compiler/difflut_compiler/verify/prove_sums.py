@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
+
+import numpy as np
 
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.graph import Node
-from difflut_compiler.ops import Add, Const, Greater, Mux, PopCount
+from difflut_compiler.ops import AnyOp, Concat, Const, Greater, Lut, Mux, PopCount, table_to_bools
 from difflut_compiler.passes import PassStep
 
 
 class _Sum(NamedTuple):
-    """A sum of single bits and a constant."""
+    """Bits, how often each is added, and a constant, all of them modulo a power of two."""
 
     bits: Counter[int]
     constant: int
 
 
 def check_sum(step: PassStep, count: Node, root: int) -> None:
-    """A tree of adders and counts is the popcount if it counts the same bits, each once, and no adder can overflow.
+    """What replaced a popcount is one if, taken apart down to the bits that are counted, it adds each of them once.
 
-    Each adder computes the sum of its operands (proven on the hardware, adder by adder); so the root is the sum of the
-    leaves, and it remains to compare the leaves with the operands of the popcount, constants with constants.
+    The root is a sum of bits with weights. LUTs with the same pins are replaced together by a weighted sum of these
+    pins that equals their own on every address; so it goes on until only counted bits are left. All this is modulo two
+    to the width of the root, which is no loss: neither side reaches that.
     """
-    if _total(step, root, frozenset(count.operands)) != _leaves(step, count):
+    modulus = 1 << step.after[root].width
+    expected = _leaves(step, count)
+    if expected.bits.total() + expected.constant >= modulus:
+        raise MismatchError(f"pass {step.name}: {count.origin} does not fit the width of what replaced it")
+    if _take_apart(step, root, frozenset(count.operands), modulus) != expected:
         raise MismatchError(f"pass {step.name}: what replaced {count.origin} does not count its bits once each")
-
-
-def _total(step: PassStep, net: int, operands: Set[int]) -> _Sum:
-    """The bits and the constant that the tree below ``net`` adds up."""
-    node = step.after[net]
-    if net in operands:
-        return _Sum(Counter([net]), 0)
-    if isinstance(node.op, Const):
-        return _Sum(Counter(), node.op.value)
-    if isinstance(node.op, PopCount):
-        return _leaves(step, node)
-    if not isinstance(node.op, Add):
-        raise MismatchError(f"pass {step.name}: {node.origin} in an adder tree is neither a sum nor a count")
-    left, right = (_total(step, operand, operands) for operand in node.operands)
-    total = _Sum(left.bits + right.bits, left.constant + right.constant)
-    greatest = total.bits.total() + total.constant
-    if greatest >= 1 << node.width:
-        raise MismatchError(f"pass {step.name}: {node.origin} can overflow: {greatest} in {node.width} bits")
-    return total
 
 
 def _leaves(step: PassStep, count: Node) -> _Sum:
@@ -60,6 +48,74 @@ def _leaves(step: PassStep, count: Node) -> _Sum:
         else:
             bits[operand] += 1
     return _Sum(bits, constant)
+
+
+def _take_apart(step: PassStep, root: int, counted: Set[int], modulus: int) -> _Sum:
+    """The value of ``root`` as a weighted sum of counted bits."""
+    factors: Counter[int] = Counter({root: 1})
+    constant = 0
+    # From the root down, level by level: when a net is taken apart, all that read it have been.
+    for nets in _levels(step.after, root, counted):
+        luts: dict[tuple[int, ...], list[int]] = {}
+        for net in nets:
+            node = step.after[net]
+            match node.op:
+                case Const():
+                    constant += factors.pop(net) * node.op.value
+                case Concat():
+                    factor = factors.pop(net)
+                    for place, bit in enumerate(node.operands):
+                        factors[bit] += factor << place
+                case PopCount():
+                    factor = factors.pop(net)
+                    constant += factor * node.op.offset
+                    for bit in node.operands:
+                        factors[bit] += factor
+                case Lut():
+                    luts.setdefault(node.operands, []).append(net)
+                case _:
+                    raise MismatchError(f"pass {step.name}: {node.origin} in a count is no part of one")
+        for pins, group in luts.items():
+            total = _weighted_pins([(step.after[net].op, factors.pop(net)) for net in group], len(pins), modulus)
+            if total is None:
+                raise MismatchError(f"pass {step.name}: {step.after[group[0]].origin} is no part of a count")
+            constant += total[0]
+            for pin, factor in zip(pins, total[1:], strict=True):
+                factors[pin] += factor
+    bits = Counter({net: factor % modulus for net, factor in factors.items() if factor % modulus})
+    return _Sum(bits, constant % modulus)
+
+
+def _levels(nodes: Mapping[int, Node], root: int, counted: Set[int]) -> list[list[int]]:
+    """The nets between ``root`` and the counted bits, each in a level before those of the nets that it reads."""
+    level: dict[int, int] = dict.fromkeys(counted, -1)
+    pending = [root]
+    while pending:
+        operands = nodes[pending[-1]].operands
+        missing = [operand for operand in operands if operand not in level]
+        if pending[-1] in level:
+            pending.pop()
+        elif missing:
+            pending += missing
+        else:
+            level[pending.pop()] = 1 + max((level[operand] for operand in operands), default=-1)
+    levels: list[list[int]] = [[] for _ in range(1 + max(level.values()))]
+    for net, place in level.items():
+        if place >= 0:
+            levels[-1 - place].append(net)
+    return levels
+
+
+def _weighted_pins(luts: Sequence[tuple[AnyOp, int]], pins: int, modulus: int) -> list[int] | None:
+    """A constant and a factor per pin that make the same as the factors given to the LUTs; None if there are none."""
+    totals = np.zeros(1 << pins, dtype=np.int64)
+    for op, factor in luts:
+        assert isinstance(op, Lut)
+        totals += table_to_bools(op.table, pins) * (factor % modulus)
+    constant = int(totals[0])
+    factors = [int(totals[1 << pin]) - constant for pin in range(pins)]
+    linear = constant + (np.arange(1 << pins)[:, np.newaxis] >> np.arange(pins) & 1) @ np.array(factors)
+    return [constant, *factors] if ((totals - linear) % modulus == 0).all() else None
 
 
 def check_tournament(step: PassStep, argmax: Node, root: int) -> None:
