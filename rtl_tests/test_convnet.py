@@ -9,17 +9,22 @@ import pytest
 
 from difflut import save_model
 from difflut_compiler.driver import CompileRequest, compile_model
-from difflut_compiler.targets import TARGETS
+from tests.compiler.designs import HDL_TARGETS
 from tests.compiler.models import make_convnet
 from tests.compiler.needs import need
 
-SIMULATOR_OF = {"verilog": "iverilog", "vhdl": "ghdl"}
+SIMULATOR_OF = {"verilog": "iverilog", "systemverilog": "iverilog", "vhdl": "ghdl"}
+QUICK = [("random", "verilog"), ("random", "vhdl")]
+CASES = [
+    pytest.param(layer_type, target, marks=() if (layer_type, target) in QUICK else pytest.mark.slow)
+    for layer_type in ("random", "learnable")
+    for target in HDL_TARGETS
+]
 
 
-@pytest.mark.parametrize("layer_type", ["random", pytest.param("learnable", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("layer_type", "target"), CASES)
 def test_a_convolutional_network_compiles_to_proven_and_simulated_hardware(
-    target: str, layer_type: str, tmp_path: Path
+    layer_type: str, target: str, tmp_path: Path
 ) -> None:
     need(SIMULATOR_OF[target])
     need("cocotb")
