@@ -13,7 +13,7 @@ from difflut.models import BaseLUTModel, ModelConfig, build_model
 from difflut.registry import REGISTRY
 from difflut_compiler.lower import lower
 from difflut_compiler.verify.simulate import pack_features
-from rtl_tests.plain_simulation import answers, as_answers
+from plain_simulation import answers, as_answers
 from tests.compiler.designs import design_of
 from tests.compiler.needs import need
 
