@@ -308,6 +308,17 @@ def test_the_sum_of_a_node_is_that_of_its_own_inputs() -> None:
     assert node.regularization() == 0
 
 
+def test_a_regulariser_may_call_the_bank_without_being_remembered() -> None:
+    node = REGISTRY.get_node("probabilistic")(
+        input_dim=N, regularizers={"calls": lambda node: node(1 - x).sum(), "l2": 1}
+    )
+    x = draw_inputs(8, N)
+    node(x)
+    node.regularization()
+    assert node.seen_pins is not None
+    assert torch.equal(node.seen_pins, x.t().unsqueeze(0))
+
+
 def test_views_of_a_layer_see_what_their_own_pins_read() -> None:
     layer = make_layer("random", "probabilistic", ["l2"])
     layer(draw_inputs(8, 10))
