@@ -343,6 +343,7 @@ void correlate(const Rule& rule, const Item* features, const int64_t* candidates
 // out (pins, choices) = the gradient of sum_k softmax(logits / tau)_k * gains_k in the logits.
 void differentiate_choice(const float* gains, const float* logits, float* out, int64_t pins, int64_t choices,
                           float tau, int threads) {
+  const float sharpness = 1 / tau;
   const Lanes nothing = Lanes{} - std::numeric_limits<float>::infinity();
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t pin = 0; pin < pins; ++pin) {
@@ -357,15 +358,15 @@ void differentiate_choice(const float* gains, const float* logits, float* out, i
     Lanes total = {}, mean = {};
     for (int64_t k = 0; k < choices; k += LANES) {
       const Lanes logit = load_some(row + k, choices - k, nothing);
-      const Lanes weight = logit > nothing ? exp_of_negative((logit - largest) / tau) : Lanes{};
+      const Lanes weight = logit > nothing ? exp_of_negative((logit - largest) * sharpness) : Lanes{};
       total += weight;
       mean += weight * load_some(gain + k, choices - k, Lanes{});
       store_some(result + k, choices - k, weight);
     }
-    total = sum_lanes(total);
-    mean = sum_lanes(mean) / total;
+    const Lanes share = 1.0f / sum_lanes(total);
+    mean = sum_lanes(mean) * share;
     for (int64_t k = 0; k < choices; k += LANES) {
-      const Lanes weight = load_some(result + k, choices - k, Lanes{}) / (total * tau);
+      const Lanes weight = load_some(result + k, choices - k, Lanes{}) * (share * sharpness);
       store_some(result + k, choices - k, weight * (load_some(gain + k, choices - k, Lanes{}) - mean));
     }
   }

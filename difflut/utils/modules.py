@@ -72,8 +72,9 @@ class GroupSum(nn.Module):
         """Return the undivided sums: (batch, features) -> (batch, k)."""
         if x.dim() != 2:
             raise ValueError(f"GroupSum got input of shape {tuple(x.shape)}; expected (batch, features).")
+        rows = x.t()  # layers answer feature-major, so these lie in one piece
         if self.permutation is not None:
-            x = x[:, self.order(x.shape[1])]
+            rows = rows[self.order(x.shape[1])]
         missing = self.k * self.group_size(x.shape[1]) - x.shape[1]
         if missing:
             warnings.warn(
@@ -82,8 +83,8 @@ class GroupSum(nn.Module):
                 UserWarning,
                 stacklevel=2,
             )
-            x = nn.functional.pad(x, (0, missing))
-        return x.reshape(x.shape[0], self.k, x.shape[1] // self.k).sum(2)
+            rows = nn.functional.pad(rows, (0, 0, 0, missing))
+        return rows.reshape(self.k, rows.shape[0] // self.k, rows.shape[1]).sum(1).t()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.sum_groups(x) / self.tau
