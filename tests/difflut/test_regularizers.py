@@ -309,10 +309,9 @@ def test_the_sum_of_a_node_is_that_of_its_own_inputs() -> None:
 
 
 def test_a_regulariser_may_call_the_bank_without_being_remembered() -> None:
-    node = REGISTRY.get_node("probabilistic")(
-        input_dim=N, regularizers={"calls": lambda node: node(1 - x).sum(), "l2": 1}
-    )
     x = draw_inputs(8, N)
+    regularizers = {"calls": lambda node: node(1 - x).sum(), "l2": 1}
+    node = REGISTRY.get_node("probabilistic")(input_dim=N, regularizers=regularizers)
     node(x)
     node.regularization()
     assert node.seen_pins is not None
