@@ -54,7 +54,7 @@ def list_models() -> None:
     for model_type, names in list_pretrained_models().items():
         for name in names:
             stated = get_pretrained_model_info(name)["metadata"].get("test_accuracy")
-            print(f"   {model_type}/{name}", "" if stated is None else f"which states {stated:.1%}")
+            print(f"   {model_type}/{name}" + ("" if stated is None else f", which states {stated:.1%}"))
 
 
 def load_by_name(data: Dataset) -> None:

@@ -99,7 +99,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Shell:
-    """Commands; `run` are those that are executed, in the root of the repository."""
+    """Commands; `run` is the one that tests execute, in the root of the repository."""
 
     run: str
 
