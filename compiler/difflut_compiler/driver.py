@@ -22,6 +22,7 @@ from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
 from difflut_compiler.passes.runner import Observer
 from difflut_compiler.schedule import Schedule, check_pipeline, schedule
 from difflut_compiler.synth import SynthesisCount, count_cells
+from difflut_compiler.synth.estimate import Estimate, estimate_all
 from difflut_compiler.targets import HardwareTarget, find_target
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Certificate, Finding, Rung, climb, not_checked
@@ -119,6 +120,7 @@ class CompileResult:
     input_port: InputPort
     lowered_size: GraphSize
     size: GraphSize
+    estimates: Mapping[str, Estimate]
     synthesis: SynthesisCount | None
     accuracy: Accuracy | None
     first_samples: FirstSamples
@@ -197,6 +199,7 @@ def compile_model(
         input_port=_input_port(built.graph, built.loaded.model.input_format.scale),
         lowered_size=built.lowered.size(),
         size=built.optimised_size,
+        estimates=estimate_all(built.scheduled.graph),
         synthesis=synthesis,
         accuracy=_accuracy(built, checks.simulated),
         first_samples=_first_samples(built, checks.simulated),

@@ -48,6 +48,7 @@ def report(result: CompileResult) -> dict[str, Any]:
         "class_names": list(result.class_names),
         "lowered": _size(result.lowered_size),
         "optimised": _size(result.size),
+        "estimates": {family: asdict(estimate) for family, estimate in result.estimates.items()},
         "yosys_synthesis": asdict(result.synthesis) if result.synthesis else None,
         "accuracy": asdict(result.accuracy) if result.accuracy else None,
         "first_samples": asdict(result.first_samples),

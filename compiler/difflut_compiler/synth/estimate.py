@@ -1,10 +1,12 @@
 """Our own estimate of area and clock frequency per family of devices, from the graph alone, in milliseconds.
 
-LUTs are a sum over the operations of a part, each kind with a coefficient per family. The clock period is a constant,
-plus a delay per level of logic on the deepest path between registers, plus one that grows with the size of the network,
-for the wires. ``benchmarks/cost_model.py`` fits the coefficients to what the tools found for generated networks, and
-publishes how far estimates are from the tools on networks that were not used for it. Estimates have fields of their own
-everywhere and never stand in for a tool's result.
+LUTs are a sum over the operations of a part, each kind with a coefficient per family. The clock period is a sum over
+the slowest path between registers: so much per level of LUTs, more for each input that a LUT has beyond the family's,
+and for each bit of an adder or a comparison of sums; and a level's wires take longer the larger the network is.
+
+``benchmarks/cost_model.py`` fits the coefficients to what the tools found for generated networks, and publishes how far
+estimates are from the tools on networks that were not used for it. Estimates have fields of their own everywhere and
+never stand in for a tool's result.
 """
 
 from __future__ import annotations
@@ -25,48 +27,25 @@ MODELS = Path(__file__).with_name("cost_models.json")
 LARGEST_LUT = 6
 """LUTs of more inputs are counted as the LUTs of six inputs that they are made of."""
 
-
-@dataclass(frozen=True)
-class Quantities:
-    """What the estimates are made from: amounts of each kind of operation by layer, and the depth of the logic.
-
-    ``depth`` is the number of LUT levels on the deepest path between registers, on LUTs of the family's size.
-    """
-
-    by_part: Mapping[str, Mapping[str, int]]
-    depth: float
-
-    @property
-    def luts(self) -> int:
-        """LUTs of the network, of any number of inputs: its size as far as wires are concerned."""
-        return sum(n for part in self.by_part.values() for kind, n in part.items() if kind.startswith("lut"))
+Amounts = Mapping[str, int]
+"""How much there is of each kind of thing that has a coefficient."""
 
 
-def measure_quantities(graph: LutGraph, lut_inputs: int) -> Quantities:
-    """Take the quantities of a scheduled graph, for LUTs of ``lut_inputs`` inputs."""
-    by_part: dict[str, Counter[str]] = {}
-    depth: dict[int, float] = {}
-    for net in graph.order():
+def amounts_by_part(graph: LutGraph, lut_inputs: int) -> dict[str, Amounts]:
+    """What the LUTs of every layer are estimated from, for LUTs of ``lut_inputs`` inputs."""
+    parts: dict[str, Counter[str]] = {}
+    for net in graph:
         node = graph.node(net)
-        kind, amount = _amount(graph, node, lut_inputs)
+        kind, amount = _area_amount(graph, node, lut_inputs)
         if amount:
-            by_part.setdefault(node.origin.layer, Counter())[kind] += amount
-        before = max((depth[operand] for operand in node.operands), default=0.0)
-        depth[net] = 0.0 if isinstance(node.op, Register) else before + _levels(graph, node, lut_inputs)
-    before_registers = [depth[graph.node(net).operands[0]] for net in graph if isinstance(graph.node(net).op, Register)]
-    at_outputs = [depth[net] for net in graph.outputs()]
-    return Quantities(
-        {part: dict(sorted(counts.items())) for part, counts in by_part.items()},
-        round(max(before_registers + at_outputs), 3),
-    )
+            parts.setdefault(node.origin.layer, Counter())[kind] += amount
+    return {part: dict(sorted(parts[part].items())) for part in graph.layers if part in parts}
 
 
-def _amount(graph: LutGraph, node: Node, lut_inputs: int) -> tuple[str, int]:
-    """The kind of quantity that a node adds to, and how much."""
+def _area_amount(graph: LutGraph, node: Node, lut_inputs: int) -> tuple[str, int]:
     match node.op:
         case Compare(threshold):
-            bits = _bits_compared(graph, node, threshold)
-            return "compare", math.ceil((bits - 1) / (lut_inputs - 1))
+            return "compare", math.ceil((_bits_compared(graph, node, threshold) - 1) / (lut_inputs - 1))
         case Lut(fan_in):
             return f"lut{min(fan_in, LARGEST_LUT)}", node.op.lut6_cost(()) if fan_in > LARGEST_LUT else 1
         case PopCount():
@@ -74,7 +53,7 @@ def _amount(graph: LutGraph, node: Node, lut_inputs: int) -> tuple[str, int]:
         case Add(bits):
             return "add", bits
         case Greater():
-            return "greater", max(graph.node(operand).width for operand in node.operands)
+            return "greater", _score_bits(graph, node)
         case Mux():
             return "mux", node.width
     return node.op.kind, 0
@@ -88,57 +67,98 @@ def _bits_compared(graph: LutGraph, node: Node, threshold: int) -> int:
     return word.bits - ((distance & -distance).bit_length() - 1)
 
 
-def _levels(graph: LutGraph, node: Node, lut_inputs: int) -> float:
-    """Levels of LUTs that a signal passes in a node."""
-
-    def tree(inputs: int) -> int:
-        return max(1, math.ceil(math.log(inputs, lut_inputs))) if inputs > 1 else 0
-
-    match node.op:
-        case Compare(threshold):
-            return tree(_bits_compared(graph, node, threshold))
-        case Lut(fan_in):
-            return 1 + max(0, fan_in - lut_inputs) / 2
-        case PopCount():
-            return 1 + max(0, len(node.operands) - lut_inputs) / 2
-        case Add(bits):
-            return tree(2 * bits)
-        case Greater():
-            return tree(2 * max(graph.node(operand).width for operand in node.operands))
-        case Mux():
-            return 1
-    return 0
+def _score_bits(graph: LutGraph, node: Node) -> int:
+    return max(graph.node(operand).width for operand in node.operands)
 
 
 @dataclass(frozen=True)
-class CostModel:
-    """The coefficients of one family. ``period_ns`` are (constant, per level, per doubling of the LUTs), if known."""
+class Delays:
+    """Nanoseconds: of every path, per level of LUTs, per further input of a LUT, per bit of an adder and of a
+    comparison of sums; and per level for each doubling of the number of LUTs.
+    """
 
-    luts: Mapping[str, float]
-    period_ns: tuple[float, float, float] | None
+    path: float
+    level: float
+    wide: float
+    add: float
+    greater: float
+    level_wires: float
 
-    def estimate(self, quantities: Quantities) -> Estimate:
-        by_part = {
-            part: round(sum(self.luts.get(kind, 0.0) * amount for kind, amount in counts.items()))
-            for part, counts in quantities.by_part.items()
-        }
-        if self.period_ns is None:
-            return Estimate(by_part, None)
-        constant, per_level, per_doubling = self.period_ns
-        period = constant + per_level * quantities.depth + per_doubling * math.log2(1 + quantities.luts)
-        return Estimate(by_part, round(1000 / period, 1))
+    def period_ns(self, path: Amounts, luts: int) -> float:
+        level = self.level + self.level_wires * math.log2(1 + luts)
+        slow = self.wide * path["wide"] + self.add * path["add"] + self.greater * path["greater"]
+        return self.path + level * path["level"] + slow
+
+
+def longest_path(graph: LutGraph, lut_inputs: int, delays: Delays) -> Amounts:
+    """The slowest path between registers, or through a combinational circuit, as amounts of what takes time on it."""
+    luts = count_luts(graph)
+    paths: dict[int, Counter[str]] = {}
+    ends = []
+    for net in graph.order():
+        node = graph.node(net)
+        before = [paths[operand] for operand in node.operands]
+        slowest = max(before, key=lambda path: delays.period_ns(path, luts), default=Counter[str]())
+        if isinstance(node.op, Register):
+            ends.append(slowest)
+            paths[net] = Counter()
+        else:
+            paths[net] = slowest + _time_amounts(graph, node, lut_inputs)
+    ends += [paths[net] for net in graph.outputs()]
+    longest = max(ends, key=lambda path: delays.period_ns(path, luts))
+    return {kind: longest[kind] for kind in ("level", "wide", "add", "greater")}
+
+
+def count_luts(graph: LutGraph) -> int:
+    """LUTs of the network, of any number of inputs: its size as far as wires are concerned."""
+    return sum(isinstance(graph.node(net).op, Lut) for net in graph)
+
+
+def _time_amounts(graph: LutGraph, node: Node, lut_inputs: int) -> Counter[str]:
+    """What a signal passes in a node."""
+    match node.op:
+        case Compare(threshold):
+            bits = _bits_compared(graph, node, threshold)
+            return Counter(level=max(1, math.ceil(math.log(bits, lut_inputs))) if bits > 1 else 0)
+        case Lut() | PopCount():
+            return Counter(level=1, wide=max(0, len(node.operands) - lut_inputs))
+        case Add(bits):
+            return Counter(level=1, add=bits)
+        case Greater():
+            return Counter(level=1, greater=_score_bits(graph, node))
+        case Mux():
+            return Counter(level=1)
+    return Counter()
 
 
 @dataclass(frozen=True)
 class Estimate:
     """An estimate, never a tool's result. ``estimated_fmax_mhz`` is None where no free tool times the family."""
 
-    estimated_luts_by_part: Mapping[str, int]
+    estimated_luts_by_part: Amounts
+    estimated_luts: int
     estimated_fmax_mhz: float | None
 
-    @property
-    def estimated_luts(self) -> int:
-        return sum(self.estimated_luts_by_part.values())
+
+@dataclass(frozen=True)
+class CostModel:
+    """The coefficients of one family: LUTs per amount of a kind, and delays if they are known."""
+
+    luts: Mapping[str, float]
+    delays: Delays | None
+
+    def luts_of(self, amounts: Amounts) -> int:
+        """LUTs of one part."""
+        return round(sum(self.luts.get(kind, 0.0) * amount for kind, amount in amounts.items()))
+
+    def estimate(self, graph: LutGraph, lut_inputs: int) -> Estimate:
+        """The estimate for a scheduled graph on a family with LUTs of ``lut_inputs`` inputs."""
+        parts = {part: self.luts_of(amounts) for part, amounts in amounts_by_part(graph, lut_inputs).items()}
+        fmax_mhz = None
+        if self.delays is not None:
+            period_ns = self.delays.period_ns(longest_path(graph, lut_inputs, self.delays), count_luts(graph))
+            fmax_mhz = round(1000 / period_ns, 1) if period_ns > 0 else None
+        return Estimate(parts, sum(parts.values()), fmax_mhz)
 
 
 @cache
@@ -146,7 +166,7 @@ def cost_models() -> dict[str, CostModel]:
     """The calibrated models by family; families that were not calibrated have none."""
     data = json.loads(MODELS.read_text())
     return {
-        family: CostModel(one["luts"], tuple(one["period_ns"]) if one["period_ns"] else None)
+        family: CostModel(one["luts"], Delays(**one["delays"]) if one["delays"] else None)
         for family, one in data.items()
     }
 
@@ -157,7 +177,4 @@ def models_to_json(models: Mapping[str, CostModel]) -> str:
 
 def estimate_all(graph: LutGraph) -> dict[str, Estimate]:
     """Estimates of a scheduled graph for every calibrated family."""
-    return {
-        family: model.estimate(measure_quantities(graph, FAMILIES[family].lut_inputs))
-        for family, model in cost_models().items()
-    }
+    return {family: model.estimate(graph, FAMILIES[family].lut_inputs) for family, model in cost_models().items()}

@@ -1,0 +1,192 @@
+"""The cost model: sums and paths against ones counted by hand, the fit against coefficients that made its data."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.ops import Add, Compare, Greater, Input, Lut, Mux, Output, PopCount, Register
+from difflut_compiler.synth.estimate import (
+    CostModel,
+    Delays,
+    amounts_by_part,
+    cost_models,
+    estimate_all,
+    longest_path,
+    models_to_json,
+)
+from tests.compiler.designs import make_design
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def benchmark_module() -> ModuleType:
+    """benchmarks/cost_model.py, which is no package."""
+    spec = importlib.util.spec_from_file_location("cost_model_benchmark", ROOT / "benchmarks" / "cost_model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def small_graph() -> LutGraph:
+    """Two comparators, a LUT of six inputs behind a register, one of two, and a sum and a choice behind them."""
+    graph = LutGraph("tiny", ["input", "encoder", "layers.0", "class_counts", "argmax", "output"])
+    word = graph.add(Input("f", 8), origin=Origin("input", 0))
+    fine = graph.add(Compare(37), (word,), origin=Origin("encoder", 0))
+    coarse = graph.add(Compare(64), (word,), origin=Origin("encoder", 1))
+    wide = graph.add(Lut(6, 0x123456789ABCDEF), (fine, coarse) * 3, origin=Origin("layers.0", 0))
+    kept = graph.add(Register(), (wide,), origin=Origin("layers.0", 0))
+    narrow = graph.add(Lut(2, 0b0110), (kept, kept), origin=Origin("layers.0", 1))
+    count = graph.add(PopCount(), (narrow, kept, narrow), origin=Origin("class_counts", 0))
+    total = graph.add(Add(3), (count, count), origin=Origin("class_counts", 0, "sum"))
+    wins = graph.add(Greater(), (count, total), origin=Origin("argmax", 0, "wins"))
+    best = graph.add(Mux(), (wins, count, total), origin=Origin("argmax", 0, "best"))
+    graph.add(Output("class_index"), (best,), origin=Origin("output", 0))
+    return graph
+
+
+def test_amounts_are_counted_by_layer() -> None:
+    """37 needs all 8 bits, 64 the upper 2: (8-1)/3 and (2-1)/3 LUT-4, rounded up; with LUT-6, (8-1)/5 and (2-1)/5."""
+    expected: dict[str, dict[str, int]] = {
+        "encoder": {"compare": 3 + 1},
+        "layers.0": {"lut2": 1, "lut6": 1},
+        "class_counts": {"add": 3, "popcount3": 1},
+        "argmax": {"greater": 3, "mux": 3},
+    }
+    assert amounts_by_part(small_graph(), 4) == expected
+    assert amounts_by_part(small_graph(), 6) == expected | {"encoder": {"compare": 2 + 1}}
+
+
+def test_the_longest_path_depends_on_the_delays() -> None:
+    """Before the register a comparator of two levels and a wide LUT; behind it LUT, count, sum, comparison, choice."""
+    graph = small_graph()
+    behind = {"level": 5, "wide": 0, "add": 3, "greater": 3}
+    before = {"level": 1 + math.ceil(math.log(8, 4)), "wide": 2, "add": 0, "greater": 0}
+    assert longest_path(graph, 4, Delays(0, 1, 0, 0, 0, 0)) == behind
+    assert longest_path(graph, 4, Delays(0, 1, 10, 0, 0, 0)) == before
+
+
+def test_an_estimate_is_the_sum_of_its_parts() -> None:
+    delays = Delays(path=1, level=0.5, wide=0.25, add=0.125, greater=0.25, level_wires=0.5)
+    model = CostModel({"compare": 2.0, "lut6": 4.0, "lut2": 1.0, "popcount3": 2.0, "add": 1.0, "mux": 0.5}, delays)
+    estimate = model.estimate(small_graph(), 4)
+    assert estimate.estimated_luts_by_part == {"encoder": 8, "layers.0": 5, "class_counts": 5, "argmax": 2}
+    assert estimate.estimated_luts == 20
+    period_ns = 1 + 5 * (0.5 + 0.5 * math.log2(3)) + 3 * 0.125 + 3 * 0.25
+    assert estimate.estimated_fmax_mhz == round(1000 / period_ns, 1)
+    assert CostModel({}, None).estimate(small_graph(), 4).estimated_fmax_mhz is None
+
+
+def test_models_survive_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = cost_models()
+    assert {"ecp5", "ice40"} <= set(models)
+    path = tmp_path / "models.json"
+    path.write_text(models_to_json(models))
+    monkeypatch.setattr("difflut_compiler.synth.estimate.MODELS", path)
+    cost_models.cache_clear()
+    try:
+        assert cost_models() == models
+    finally:
+        monkeypatch.undo()
+        cost_models.cache_clear()
+
+
+@pytest.mark.parametrize("pipeline", ["layers", "none"])
+def test_every_calibrated_family_has_an_estimate(pipeline: str) -> None:
+    estimates = estimate_all(make_design(pipeline=pipeline).graph)
+    assert set(estimates) == set(cost_models())
+    for family, estimate in estimates.items():
+        assert estimate.estimated_luts > 0
+        assert (estimate.estimated_fmax_mhz is None) == (cost_models()[family].delays is None)
+
+
+# -- the fit -----------------------------------------------------------------------------------------------------------
+
+
+def made_up_rows(luts: dict[str, float], delays: Delays, count: int) -> list[dict[str, Any]]:
+    """Measurements that follow a model exactly."""
+    random = np.random.default_rng(1)
+    rows = []
+    for seed in range(count):
+        amounts = {f"part{k}": {kind: int(random.integers(1, 200)) for kind in luts} for k in range(3)}
+        paths = [{kind: int(random.integers(0, 12)) for kind in ("level", "wide", "add", "greater")} for _ in range(4)]
+        size = int(random.integers(10, 2000))
+        by_part = {part: sum(luts[kind] * n for kind, n in one.items()) for part, one in amounts.items()}
+        period_ns = max(delays.period_ns(path, size) for path in paths)
+        rows.append(
+            {
+                "spec": {"seed": seed},
+                "family": "ecp5",
+                "luts_by_part": by_part,
+                "fmax_mhz": 1000 / period_ns,
+                "amounts_by_part": amounts,
+                "luts": size,
+                "paths": paths,
+            }
+        )
+    return rows
+
+
+def test_the_fit_finds_the_coefficients_that_made_the_data(benchmark_module: ModuleType) -> None:
+    luts = {"lut4": 1.0, "lut6": 4.0, "add": 1.5}
+    delays = Delays(path=1.0, level=0.5, wide=0.75, add=0.25, greater=0.5, level_wires=0.0625)
+    rows = made_up_rows(luts, delays, 60)
+    model = benchmark_module.fit_family(rows[:30])
+    assert model.luts == pytest.approx(luts, abs=1e-3)
+    assert vars(model.delays) == pytest.approx(vars(delays), abs=1e-3)
+    errors = benchmark_module.take_errors(model, rows[30:], 30)
+    assert errors.networks == 30
+    assert errors.worst_luts < 0.01
+    assert errors.worst_fmax < 0.01
+
+
+def test_errors_are_taken_on_other_networks(benchmark_module: ModuleType) -> None:
+    """Rows for calibration follow one model, all others are twice as large and half as fast."""
+    rows = made_up_rows({"lut4": 1.0}, Delays(1, 1, 1, 1, 1, 0), 30)
+    for row in rows:
+        if not benchmark_module.is_for_calibration(row["spec"]["seed"]):
+            row["luts_by_part"] = {part: 2 * n for part, n in row["luts_by_part"].items()}
+            row["fmax_mhz"] /= 2
+    model, errors = benchmark_module.fit_all(rows)["ecp5"]
+    assert model.luts == pytest.approx({"lut4": 1.0}, abs=1e-3)
+    assert (errors.calibrated_on, errors.networks) == (10, 20)
+    assert errors.median_luts == pytest.approx(0.5, abs=0.01)
+    assert errors.median_fmax == pytest.approx(1.0, abs=0.02)
+
+
+def test_no_coefficient_is_negative(benchmark_module: ModuleType) -> None:
+    matrix = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
+    assert benchmark_module.solve_positive(matrix, np.array([3.0, 2.0, 1.0])) == [2.0, 0.0]
+
+
+def test_what_is_published_is_what_the_measurements_give(benchmark_module: ModuleType) -> None:
+    """The coefficients in use and the page about their error are those of the stored measurements."""
+    results = benchmark_module.fit_all(benchmark_module.read_measurements())
+    assert set(results) == set(cost_models())
+    for family, published in cost_models().items():
+        fitted = results[family][0]
+        assert published.luts == pytest.approx(fitted.luts, abs=1e-3)
+        assert (published.delays is None) == (fitted.delays is None)
+        if published.delays is not None:
+            assert vars(published.delays) == pytest.approx(vars(fitted.delays), abs=1e-3)
+    assert benchmark_module.PAGE.read_text() == benchmark_module.describe(results)
+
+
+@pytest.mark.parametrize("family", ["ecp5", "ice40"])
+def test_estimates_are_as_good_as_they_should_be(family: str, benchmark_module: ModuleType) -> None:
+    _, errors = benchmark_module.fit_all(benchmark_module.read_measurements())[family]
+    assert errors.networks >= 20
+    assert errors.median_luts <= 0.10
+    assert errors.median_fmax <= 0.20
