@@ -248,6 +248,23 @@ def synth(
         console.print(f"Wrote {out / SYNTHESIS_FOLDER / family}, and report.html anew.", markup=False)
 
 
+@app.command()
+def plot(
+    kind: Annotated[str, typer.Argument(help="curves, accuracy or tables.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="For curves, folders of trainings; else output folders of compiles.")
+    ],
+    out: Annotated[Path, typer.Option("--output", "-o", help="The .png or .svg file to write.")],
+    debug: Debug = False,
+) -> None:
+    """Plot training curves, accuracy or tables: difflut plot curves build/demo/model -o curves.svg."""
+    with _reporting_errors(debug):
+        from difflut_compiler.plots import write_plot
+
+        write_plot(kind, folders, out)
+        _output_console().print(f"Wrote {out}.", markup=False)
+
+
 def _default_top(model: Path, is_identifier: Callable[[str], Any]) -> str:
     """The model file's name if it says something and is a legal name, else ``network``."""
     return model.stem if model.stem != "model" and is_identifier(model.stem) else "network"
