@@ -62,11 +62,8 @@ def histogram(values: NDArray[np.float64] | NDArray[np.int64], label: str, unit:
         if count
     ]
     axis = f'<line class="axis" x1="0" y1="{base}" x2="{width}" y2="{base}"/>'
-    end = max(60.0, step * len(counts))
-    ends = [text(0, 112, f"{values.min():.3g}")]
-    if values.max() > values.min():
-        ends.append(text(end, 112, f"{values.max():.3g}", anchor="end"))
-    ends.append(text(width, 112, unit, "faint", "end"))
+    ends = [text(0, 112, f"{values.min():.3g}")] if values.max() > values.min() else []
+    ends.append(text(max(110.0, step * len(counts)), 112, f"{values.max():.3g} {unit}", anchor="end"))
     return svg(width, height, label, axis, *bars, *ends, text(0, 11, f"up to {tallest:,} LUTs", "faint"))
 
 
