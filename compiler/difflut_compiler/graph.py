@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import networkx as nx
@@ -78,6 +79,7 @@ class LutGraph:
         self.nodes: dict[int, Node] = {}
         self.dag: nx.DiGraph[int] = nx.DiGraph()
         self._next_id = 0
+        self._order: list[int] | None = None
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -110,6 +112,7 @@ class LutGraph:
             readers = [reader for reader in self.dag.successors(net) if reader not in doomed]
             if readers:
                 raise GraphError(f"{self.describe(net)} cannot be removed: {self.describe(readers[0])} reads it")
+        self._order = None
         self.dag.remove_nodes_from(doomed)
         for net in doomed:
             del self.nodes[net]
@@ -128,6 +131,7 @@ class LutGraph:
             node = Node(op, operands, op.width(seen), origin)
         except ValueError as error:
             raise GraphError(f"{op.kind} at {origin}: {error}") from None
+        self._order = None
         self.nodes[net] = node
         self.dag.add_node(net)
         self.dag.add_edges_from((operand, net) for operand in operands)
@@ -138,6 +142,7 @@ class LutGraph:
         other.nodes = dict(self.nodes)
         other.dag = self.dag.copy()
         other._next_id = self._next_id
+        other._order = self._order
         return other
 
     # -- looking -------------------------------------------------------------------------------------------------
@@ -177,11 +182,22 @@ class LutGraph:
 
     def order(self) -> list[int]:
         """All nets, operands before readers, in an order that depends only on the graph."""
-        try:
-            return list(nx.topological_sort(self.dag))
-        except nx.NetworkXUnfeasible:
+        if self._order is None:
+            self._order = self._sort()
+        return list(self._order)
+
+    def _sort(self) -> list[int]:
+        missing = {net: len(set(node.operands)) for net, node in self.nodes.items()}
+        order = [net for net, count in missing.items() if count == 0]
+        for net in order:  # grows while it is walked
+            for reader in self.dag.successors(net):
+                missing[reader] -= 1
+                if missing[reader] == 0:
+                    order.append(reader)
+        if len(order) < len(missing):
             cycle = [self.describe(edge[0]) for edge in nx.find_cycle(self.dag)]
-            raise GraphError(f"the graph has a loop: {' -> '.join(cycle)}") from None
+            raise GraphError(f"the graph has a loop: {' -> '.join(cycle)}")
+        return order
 
     def inputs(self) -> list[int]:
         """The input nets, in the order in which they were added: the order of the features."""
@@ -205,18 +221,21 @@ class LutGraph:
 
     # -- checking ------------------------------------------------------------------------------------------------
 
-    def verify(self) -> None:
-        """Check every rule in the module's docstring; raises :class:`GraphError` naming the node."""
+    def verify(self, verified: Mapping[int, Node] = MappingProxyType({})) -> None:
+        """Check every rule in the module's docstring; raises :class:`GraphError` naming the node.
+
+        Nodes that are the very ones in ``verified``, a snapshot of the graph when it was verified, and whose operands
+        are, too, need not be looked at again.
+        """
+        self._order = None
+        nodes = self.nodes
         position = {layer: place for place, layer in enumerate(self.layers)}
         origins: set[tuple[Origin, str]] = set()
         for net in self.order():
-            node = self.node(net)
-            self._verify_node(net, node)
-            if node.origin.layer not in position:
-                raise GraphError(f"{self.describe(net)}: layer {node.origin.layer!r} is not one of {self.layers}")
-            for operand in node.operands:
-                if position[self.node(operand).origin.layer] > position[node.origin.layer]:
-                    raise GraphError(f"{self.describe(net)} reads the later {self.describe(operand)}")
+            node = nodes[net]
+            unchanged = verified.get(net) is node
+            if not unchanged or any(verified.get(operand) is not nodes[operand] for operand in node.operands):
+                self._verify_node(net, node, position)
             key = (node.origin, node.op.kind)
             if key in origins and node.op.kind != "register":
                 raise GraphError(f"{self.describe(net)}: another node has the same origin")
@@ -224,16 +243,22 @@ class LutGraph:
         if not self.outputs():
             raise GraphError(f"graph {self.name!r} has no output")
 
-    def _verify_node(self, net: int, node: Node) -> None:
+    def _verify_node(self, net: int, node: Node, position: Mapping[str, int]) -> None:
         try:
-            node.op.check(self.operands(net))
-            expected = node.op.width(self.operands(net))
+            operands = self.operands(net)
+            node.op.check(operands)
+            expected = node.op.width(operands)
         except ValueError as error:
             raise GraphError(f"{self.describe(net)}: {error}") from None
         if node.width != expected:
             raise GraphError(f"{self.describe(net)} is {node.width} bits wide, its operands make {expected}")
         if set(self.dag.predecessors(net)) != set(node.operands):
             raise GraphError(f"{self.describe(net)}: edges and operands disagree")
+        if node.origin.layer not in position:
+            raise GraphError(f"{self.describe(net)}: layer {node.origin.layer!r} is not one of {self.layers}")
+        for operand in node.operands:
+            if position[self.node(operand).origin.layer] > position[node.origin.layer]:
+                raise GraphError(f"{self.describe(net)} reads the later {self.describe(operand)}")
 
     # -- running -------------------------------------------------------------------------------------------------
 

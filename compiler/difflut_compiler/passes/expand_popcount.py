@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from collections import deque
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,26 +32,18 @@ class ExpandPopCount:
         return PassResult(bool(counts), replaced)
 
 
-class _Bit(NamedTuple):
-    """A bit of a column, and how many LUTs lie before it in the tree."""
-
-    net: int
-    depth: int
-
-
 @dataclass
 class _Columns:
     """Bits by weight: ``bits[w]`` are to be counted 2**w times, and so is the constant ``ones[w]``."""
 
-    bits: list[list[_Bit]]
+    bits: list[deque[int]]
     ones: list[int]
-    luts: int = field(default=0)
+    luts: int = 0
 
-    def take(self, weight: int, count: int) -> list[_Bit]:
-        """Remove bits from a column, those that are ready first."""
-        self.bits[weight].sort(key=lambda bit: bit.depth)
-        taken, self.bits[weight] = self.bits[weight][:count], self.bits[weight][count:]
-        return taken
+    def take(self, weight: int, count: int) -> list[int]:
+        """Remove bits from a column; the oldest, behind the fewest LUTs, first."""
+        column = self.bits[weight]
+        return [column.popleft() for _ in range(min(count, len(column)))]
 
 
 def _build_tree(graph: LutGraph, net: int, lut_inputs: int) -> int:
@@ -57,8 +51,8 @@ def _build_tree(graph: LutGraph, net: int, lut_inputs: int) -> int:
     node = graph.node(net)
     assert isinstance(node.op, PopCount)
     width = bits_for(len(node.operands) + node.op.offset)
-    columns = _Columns([[] for _ in range(width)], [node.op.offset >> weight & 1 for weight in range(width)])
-    columns.bits[0] = [_Bit(operand, 0) for operand in node.operands]
+    columns = _Columns([deque() for _ in range(width)], [node.op.offset >> weight & 1 for weight in range(width)])
+    columns.bits[0].extend(node.operands)
     for weight in range(width):
         while len(columns.bits[weight]) + columns.ones[weight] > 1:
             _add_counter(graph, node.origin, columns, weight, lut_inputs)
@@ -73,18 +67,24 @@ def _add_counter(graph: LutGraph, origin: Origin, columns: _Columns, weight: int
     room = min(lut_inputs - len(own), (7 - len(own)) // 2)
     # A full adder of three bits is two LUTs of at most four inputs; a bit more would make them three.
     others = columns.take(weight + 1, room) if next_height and (lut_inputs > 4 or len(own) < 3) else []
-    pins = [bit.net for bit in (*own, *others)]
-    weights = np.array([1] * len(own) + [2] * len(others))
-    constant = columns.ones[weight] if weights.sum() < 7 else 0
+    pins = [*own, *others]
+    constant = columns.ones[weight] if len(own) + 2 * len(others) < 7 else 0
     columns.ones[weight] -= constant
-    totals = constant + (np.arange(1 << len(pins))[:, np.newaxis] >> np.arange(len(pins)) & 1) @ weights
-    depth = 1 + max(bit.depth for bit in (*own, *others))
+    tables = _counter_tables(len(own), len(others), constant)
     # What would carry out of the highest column is never 1: the whole count fits its width.
-    for place in range(min(bits_for(int(totals.max())), len(columns.bits) - weight)):
-        op = Lut(len(pins), bools_to_table((totals >> place & 1) == 1))
-        lut = graph.add(op, pins, origin=origin._replace(part=f"bit{weight + place}.{columns.luts}"))
+    for place, table in enumerate(tables[: len(columns.bits) - weight]):
+        lut = graph.add(Lut(len(pins), table), pins, origin=origin._replace(part=f"bit{weight + place}.{columns.luts}"))
         columns.luts += 1
-        columns.bits[weight + place].append(_Bit(lut, depth))
+        columns.bits[weight + place].append(lut)
+
+
+@cache
+def _counter_tables(ones: int, twos: int, constant: int) -> list[int]:
+    """The tables of a counter's bits, lowest first: its pins count once, then twice; ``constant`` is added."""
+    pins = ones + twos
+    weights = np.array([1] * ones + [2] * twos)
+    totals = constant + (np.arange(1 << pins)[:, np.newaxis] >> np.arange(pins) & 1) @ weights
+    return [bools_to_table((totals >> place & 1) == 1) for place in range(bits_for(int(totals.max())))]
 
 
 def _bits_to_take(height: int, next_height: int, lut_inputs: int) -> int:
@@ -100,6 +100,6 @@ def _bits_to_take(height: int, next_height: int, lut_inputs: int) -> int:
 
 def _only_bit(graph: LutGraph, origin: Origin, columns: _Columns, weight: int) -> int:
     if columns.bits[weight]:
-        return columns.bits[weight][0].net
+        return columns.bits[weight][0]
     constant = Const(columns.ones[weight])
     return graph.add(constant, origin=origin._replace(part=f"one{weight}"))

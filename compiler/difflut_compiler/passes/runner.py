@@ -117,7 +117,7 @@ def _check_step(
 ) -> None:
     history = " -> ".join(step.name for step in steps)
     try:
-        graph.verify()
+        graph.verify(steps[-1].before)
     except GraphError as error:
         raise GraphError(f"after the passes {history}: {error}") from None
     found = graph.evaluate(vectors)

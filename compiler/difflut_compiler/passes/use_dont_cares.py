@@ -28,7 +28,7 @@ NEAR_NETS = 24
 class UseDontCares:
     """Drop pins that matter only at impossible addresses, as seen in windows of at most ``rows`` combinations."""
 
-    rows: int = 2048
+    rows: int = 512
     name: ClassVar[str] = "use-dont-cares"
 
     def apply(self, graph: LutGraph) -> PassResult:
