@@ -176,6 +176,17 @@ def test_parts_add_up_to_what_yosys_counts(family: str, tmp_path: Path) -> None:
     assert all(area.flip_flops == 0 for part, area in parts.items() if part not in (*registers, HARNESS))
 
 
+def test_a_network_has_the_same_parts_in_every_language(tmp_path: Path) -> None:
+    found = {}
+    for language in ("verilog", "systemverilog", "vhdl"):
+        need_for_target(language)
+        design = make_design(seed=1, target=language)
+        (tmp_path / language).mkdir()
+        found[language] = synthesise(design.plan, design.graph.layers, FAMILIES["ecp5"], tmp_path / language).parts
+    assert {"encoder", "layers.0", "class_counts", "argmax", HARNESS} <= {one.part for one in found["verilog"]}
+    assert found["verilog"] == found["systemverilog"] == found["vhdl"]
+
+
 def test_cells_are_counted_by_the_layer_in_their_name() -> None:
     cells = [
         ("dut.encoder_stage.encoder_d_LUT4_Z", "LUT4"),
@@ -366,6 +377,23 @@ def test_a_new_compile_removes_results_of_the_old_hardware(out: Path) -> None:
 )
 def test_what_does_not_exist_is_refused(arguments: tuple[str, ...], sentence: str, compiled_folder: Path) -> None:
     assert sentence in refused(2, "synth", compiled_folder, *arguments)
+
+
+def test_a_program_is_not_synthesised(compiled_folder: Path, tmp_path: Path) -> None:
+    model = compiled_folder.parent / "tiny.pth"
+    assert run("compile", model, "-t", "json", "-o", tmp_path / "out", "--no-count-luts")[0] == 0
+    assert "no hardware description" in refused(2, "synth", tmp_path / "out", "--family", "ecp5")
+
+
+@pytest.mark.parametrize("family", PLACED)
+def test_without_nextpnr_the_cells_are_counted_and_the_result_says_what_to_install(
+    family: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synth_run, "missing_tools", lambda names: f"{names[0]} is not installed (pip install it)")
+    result = synthesise_network(load_compiled(out), SynthesisRequest(family))
+    assert result.place_and_route is None
+    assert result.not_placed == f"nextpnr-{family} is not installed (pip install it)"
+    assert result.synthesis.network.luts > 0
 
 
 def test_changed_hardware_is_not_synthesised(out: Path) -> None:

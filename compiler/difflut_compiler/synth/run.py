@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from difflut_compiler.compiled import CompiledNetwork
-from difflut_compiler.errors import CompilerError
+from difflut_compiler.errors import CompilerError, ToolMissingError
 from difflut_compiler.output import SYNTHESIS_FOLDER, replace_folder
 from difflut_compiler.synth.families import FAMILIES, Family
 from difflut_compiler.synth.netlist import HARNESS_FILE, synthesise
@@ -59,7 +59,7 @@ def synthesise_network(
     if not isinstance(find_target(plan.target), HardwareTarget):
         raise CompilerError(f"{compiled.folder} holds {plan.target}, which is no hardware description; compile to one")
     if missing := language_of(plan.language).no_proof:
-        raise CompilerError(missing)
+        raise ToolMissingError(missing)
     with tempfile.TemporaryDirectory(prefix="difflut-") as scratch:
         folder = Path(scratch)
         on_step(f"synthesise for {family.title}")
