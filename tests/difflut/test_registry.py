@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from difflut import registry
+from difflut.errors import PluginError
 from difflut.nodes import DWNNode
+from difflut.plugins import Plugins
 from difflut.registry import (
     REGISTRY,
     Category,
@@ -186,19 +189,16 @@ def test_blocks_of_another_distribution_have_names_like_any_other(tmp_path: Path
         ),
     ],
 )
-def test_a_broken_distribution_is_named_by_every_lookup(tmp_path: Path, code: str, reason: str) -> None:
+def test_a_broken_distribution_is_named_by_every_lookup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, reason: str
+) -> None:
     install(tmp_path, code)
-    answers = run_python(
-        tmp_path,
-        "from difflut import PluginError\n"
-        "from difflut.registry import REGISTRY as R\n"
-        "for look_up in (R.list_nodes, R.list_nodes, lambda: R.get_encoder('gray')):\n"
-        "    try:\n"
-        "        look_up()\n"
-        "    except PluginError as error:\n"
-        "        print(error)",
-    ).splitlines()
-    assert len(answers) == 3
-    for answer in answers:
-        assert answer.startswith("acme-blocks 1.5 is installed, but its DiffLUT building blocks 'acme' (acme_blocks)")
-        assert reason in answer
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "PLUGINS", Plugins())
+    for look_up in (REGISTRY.list_nodes, REGISTRY.list_nodes, lambda: REGISTRY.get_encoder("gray")):
+        with pytest.raises(PluginError) as caught:
+            look_up()
+        assert str(caught.value).startswith(
+            "acme-blocks 1.5 is installed, but its DiffLUT building blocks 'acme' (acme_blocks) cannot be loaded ("
+        )
+        assert reason in str(caught.value)
