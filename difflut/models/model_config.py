@@ -24,6 +24,7 @@ from difflut.models.checks import (
 from difflut.models.runtime import START_VALUES, check_runtime
 from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES
 from difflut.registry import REGISTRY
+from difflut.utils.plain_values import check_plain
 from difflut.utils.yaml_files import read_yaml
 
 _REQUIRED = ("layer_type", "node_type", "encoder_config", "node_input_dim", "layer_widths", "num_classes")
@@ -212,6 +213,7 @@ class ModelConfig(BaseModelConfig):
     def _check_descriptions(self) -> None:
         for name in ("node_kwargs", "layer_kwargs", "params", "metadata"):
             check_keys(name, getattr(self, name))
+        check_plain("metadata", self.metadata)
         if type(self.pretrained) is not bool:
             raise ConfigError(f"pretrained is {self.pretrained!r}; it must be true or false.")
         for name in ("pretrained_name", "dataset"):

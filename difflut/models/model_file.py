@@ -26,6 +26,7 @@ from difflut.nodes.base_node import LutNode
 from difflut.registry import REGISTRY
 from difflut.utils.archive import check_header, read_archive, write_archive
 from difflut.utils.modules import GroupSum
+from difflut.utils.plain_values import check_plain
 
 if TYPE_CHECKING:
     from difflut.models.base_model import BaseLUTModel
@@ -38,7 +39,6 @@ _NARROWER = {
 }
 """Types in which a tensor may be stored, narrowest first, instead of its own."""
 _MOST_NARROWING = 8
-_MAX_CONFIG_DEPTH = 8
 _KEYS = ["config", "format", "state", "version"]
 
 
@@ -51,14 +51,17 @@ def save_model(model: BaseLUTModel, path: str | Path, *, compact: bool = False) 
     Raises
     ------
     RuntimeError : the model's encoder is not fitted.
+    ConfigError : the configuration holds what a file cannot, such as a function; nothing is written.
     OSError : the file cannot be written.
     """
     if not model.encoder.is_fitted:
         raise RuntimeError("The model has no thresholds yet; call fit_encoder() before saving it.")
+    config = model.describe().to_dict()
+    check_plain("config", config)
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "config": model.describe().to_dict(),
+        "config": config,
         "state": {name: _pack(tensor, compact) for name, tensor in model.state_dict().items()},
     }
     write_archive(content, Path(path))
@@ -95,27 +98,13 @@ def _check_content(content: object) -> tuple[BaseModelConfig, dict[Any, Any]]:
     assert isinstance(content, dict)
     if sorted(map(str, content)) != _KEYS:
         raise CheckpointError(f"the file has the entries {sorted(map(str, content))}, expected {_KEYS}.")
-    _check_plain("config", content["config"], depth=0)
+    check_plain("config", content["config"])
     config = read_model_config(content["config"])
     if config.input_size is None or config.input_format is None:
         raise CheckpointError("config.input_size or config.input_format is missing; the model was never fitted.")
     if not isinstance(content["state"], dict):
         raise CheckpointError(f"state is a {type(content['state']).__name__}, expected a table of tensors.")
     return config, content["state"]
-
-
-def _check_plain(name: str, value: object, depth: int) -> None:
-    """Refuse what a configuration file could not say, so that constructors meet plain values only."""
-    if depth > _MAX_CONFIG_DEPTH:
-        raise CheckpointError(f"{name} is nested too deeply.")
-    if isinstance(value, dict):
-        for key, entry in value.items():
-            _check_plain(f"{name}.{key}", entry, depth + 1)
-    elif isinstance(value, list):
-        for index, entry in enumerate(value):
-            _check_plain(f"{name}[{index}]", entry, depth + 1)
-    elif value is not None and type(value) not in (bool, int, float, str):
-        raise CheckpointError(f"{name} is a {type(value).__name__}, which no configuration holds.")
 
 
 def _check_config_fits_file(config: BaseModelConfig, file_bytes: int) -> None:

@@ -31,6 +31,7 @@ from difflut.nodes.base_node import MAX_INPUT_DIM, MAX_TABLE_ENTRIES
 from difflut.nodes.node_config import NodeConfig
 from difflut.registry import REGISTRY
 from difflut.utils.modules import GroupSum
+from difflut.utils.plain_values import check_plain
 
 _NOTES = ("name", "description", "version", "timestamp")
 _ENCODER_KEYS = ("type", "params")
@@ -100,6 +101,7 @@ class PipelineConfig(BaseModelConfig):
         check_runtime(self.runtime)
         check_class_names(self.class_names, self.num_classes)
         check_keys("metadata", self.metadata)
+        check_plain("metadata", self.metadata)
         if self.dataset is not None and type(self.dataset) is not str:
             raise ConfigError(f"dataset is {self.dataset!r}; it must be a text.")
 

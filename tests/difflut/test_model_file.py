@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from difflut import load_model, save_model
-from difflut.errors import CheckpointError
+from difflut.errors import CheckpointError, ConfigError
 from difflut.models import BaseLUTModel, ModelConfig, SimpleFeedForward
 from difflut.registry import REGISTRY
 
@@ -75,6 +75,18 @@ def test_a_failed_save_leaves_the_old_file(
 def test_unfitted_models_are_not_saved(make_config: Callable[..., ModelConfig], tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"fit_encoder\(\)"):
         save_model(SimpleFeedForward(make_config()), tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"node_kwargs": {"init_fn": torch.nn.init.ones_}}, {"layer_kwargs": {"num_candidates": 10**30}}],
+    ids=["a function", "a large number"],
+)
+def test_what_could_not_be_loaded_is_not_saved(make_model: ModelMaker, tmp_path: Path, changes: dict[str, Any]) -> None:
+    model = make_model(layer_type="learnable", **changes)
+    with pytest.raises(ConfigError, match=r"config\.(node_kwargs\.init_fn|layer_kwargs\.num_candidates) is a"):
+        save_model(model, tmp_path / "model.pth")
+    assert not list(tmp_path.iterdir())
 
 
 def replace(content: dict[str, Any], path: str, value: object) -> None:
@@ -173,6 +185,16 @@ def test_an_expanded_tensor_of_wrong_size_is_refused_without_unfolding(content: 
     content["state"]["layers.0.bank.luts"] = torch.zeros(1).expand(2**40)
     torch.save(content, tmp_path / "bad.pth")
     with pytest.raises(CheckpointError, match="luts has shape"):
+        load_model(tmp_path / "bad.pth")
+
+
+def test_a_small_file_that_says_very_much_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    much: list[Any] = [0]
+    for _ in range(6):
+        much = [much] * 50
+    content["config"]["metadata"] = {"notes": much}
+    torch.save(content, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match="config holds more than"):
         load_model(tmp_path / "bad.pth")
 
 
