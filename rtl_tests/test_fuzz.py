@@ -27,6 +27,16 @@ def test_a_hundred_random_models() -> None:
     assert [name for name in names if not drawn[name]] == []
 
 
+ONCE_WRONG = {1048: "a bit of a code that is constant in this input format, beside a comparator that is constant, too"}
+
+
+@pytest.mark.parametrize("seed", ONCE_WRONG, ids=ONCE_WRONG.get)
+@pytest.mark.filterwarnings("ignore:GroupSum")
+def test_models_that_once_failed(seed: int, tmp_path: Path) -> None:
+    need("gcc")
+    fuzz.check(seed, ["c"], tmp_path)
+
+
 def test_options_are_drawn_for_everything_that_is_registered() -> None:
     assert set(fuzz.NODE_OPTIONS) == set(REGISTRY.list_nodes())
     assert set(fuzz.LAYER_OPTIONS) == set(REGISTRY.list_layers())

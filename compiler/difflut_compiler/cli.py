@@ -132,7 +132,7 @@ def publish(
 
 @app.command("compile")
 def compile_command(
-    model: Annotated[Path, typer.Argument(help="The trained model.pth.")],
+    model: Annotated[Path, typer.Argument(help="The trained model.pth, or a graph.json.")],
     target: Annotated[str, typer.Option("--target", "-t", help="verilog, vhdl, c, ...; see: difflut targets.")],
     out: Annotated[
         Path | None, typer.Option("--output", "-o", help="Output folder; default: NAME_TARGET beside the model.")
@@ -204,6 +204,46 @@ def compile_command(
             )
         if failed:
             raise typer.Exit(EXIT_MISMATCH)
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[
+        Path,
+        typer.Argument(help="A .blif, .aag or .aig file, or a checkpoint of torch-dwn, torchlogix, difflogic, llnn."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Graph file to write; default: NAME.json beside the file.")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Count the last layer's bits as votes for this many classes.")
+    ] = None,
+    wiring: Annotated[
+        Path | None,
+        typer.Option(help="What difflogic and llnn do not save: arrays LAYER.indices in an .npz file."),
+    ] = None,
+    parametrization: Annotated[
+        str | None, typer.Option(help="Of torchlogix: raw, warp or light, where the shapes leave it open.")
+    ] = None,
+    inputs: Annotated[int | None, typer.Option(help="Number of input bits, if the last ones are not read.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Turn another tool's network into a graph that compiles: difflut import net.blif; difflut compile net.json."""
+    with _reporting_errors(debug):
+        from difflut_compiler.graph_file import graph_to_json
+        from difflut_compiler.importers import ImportRequest, import_network
+
+        graph = import_network(ImportRequest(file, "network", classes, wiring, parametrization, inputs))
+        target = out if out is not None else file.with_suffix(".json")
+        if target.exists() and target.suffix != ".json":
+            _fail(f"{target} is there and no .json file; choose another name", EXIT_BAD_INPUT)
+        target.write_text(graph_to_json(graph), encoding="utf-8")
+        counts = graph.size().count_by_kind
+        _output_console().print(
+            f"Wrote {target}: {counts.get('input', 0)} inputs, {counts.get('lut', 0)} look-up tables, "
+            f"{counts.get('output', 0)} outputs.",
+            markup=False,
+        )
 
 
 @app.command()

@@ -14,23 +14,21 @@ from numpy.typing import NDArray
 
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.frontend import LabelledData, LoadedModel, load_model
 from difflut_compiler.graph import GraphSize, LutGraph
 from difflut_compiler.names import check_identifier
 from difflut_compiler.ops import Input
 from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
 from difflut_compiler.passes.runner import Observer
+from difflut_compiler.reference import Reference, read_reference
 from difflut_compiler.schedule import Schedule, check_pipeline, schedule
 from difflut_compiler.synth import SynthesisCount, count_cells
 from difflut_compiler.synth.estimate import Estimate, estimate_all
 from difflut_compiler.targets import HardwareTarget, find_target
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Certificate, Finding, Rung, climb, not_checked
-from difflut_compiler.verify.ladder import ModelAnswers
 from difflut_compiler.verify.languages import choose_simulator, language_of
 from difflut_compiler.verify.simulate import SimulationResult
 from difflut_compiler.verify.tools import make_folder
-from difflut_compiler.verify.vectors import Vectors, make_vectors
 
 LUTS_COUNTED_BY_DEFAULT = 6000
 """Above this many LUTs, counting by synthesis takes minutes and is done only on request."""
@@ -42,7 +40,7 @@ SIMULATION_BUDGET = 40_000_000
 
 @dataclass(frozen=True)
 class CompileRequest:
-    """What to compile and how.
+    """What to compile and how: a trained model, or a graph file if ``model_path`` ends in .json.
 
     ``data`` is ``digits`` or the path of an ``.npz`` or ``.csv`` file to check with. Where they are None, ``pipeline``
     is ``layers`` for hardware and ``none`` for what has no clock, and ``simulator`` and ``count_luts`` are chosen by
@@ -148,23 +146,13 @@ class StepClock:
 class _Built:
     """What the steps up to the hardware's text have made: everything that the checks look at."""
 
-    loaded: LoadedModel
-    data: LabelledData | None
-    lowered: LutGraph
+    reference: Reference
     optimised_size: GraphSize
     graph: LutGraph
     scheduled: Schedule
     plan: BuildPlan
     steps: Sequence[PassStep]
-    vectors: Vectors
     pass_vectors: int
-    answers: ModelAnswers
-    first_rung: Rung
-
-    @property
-    def expected(self) -> Mapping[str, NDArray[np.int64]]:
-        """What every output of the hardware must be on the vectors: the model's own answers."""
-        return {"class_index": self.answers.class_index}
 
 
 def compile_model(
@@ -190,41 +178,31 @@ def compile_model(
             fifth_rung = checks.mutation()
         with clock.step("count LUTs"):
             synthesis = checks.synthesis()
-    rungs = (built.first_rung, second_rung, third_rung, fourth_rung, fifth_rung)
+    rungs = (built.reference.first_rung, second_rung, third_rung, fourth_rung, fifth_rung)
     return CompileResult(
         request=request,
         plan=built.plan,
         graph=built.graph,
-        certificate=Certificate(request.target, built.loaded.sha256, built.plan.digest(), rungs),
-        input_port=_input_port(built.graph, built.loaded.model.input_format.scale),
-        lowered_size=built.lowered.size(),
+        certificate=Certificate(request.target, built.reference.sha256, built.plan.digest(), rungs),
+        input_port=_input_port(built.graph, built.reference.scale),
+        lowered_size=built.reference.lowered.size(),
         size=built.optimised_size,
         estimates=estimate_all(built.scheduled.graph),
         synthesis=synthesis,
         accuracy=_accuracy(built, checks.simulated),
         first_samples=_first_samples(built, checks.simulated),
-        class_names=tuple(built.loaded.model.class_names),
+        class_names=built.reference.class_names,
         seconds=clock.seconds,
     )
 
 
 def _build(request: CompileRequest, clock: StepClock, observer: Observer | None) -> _Built:
     """From the model file to the hardware's text."""
-    with clock.step("load"):
-        loaded = load_model(request.model_path)
-        data = loaded.load_data(request.data) if request.data is not None else None
-    with clock.step("lower"):
-        lowered, count_nets, bank_nets = loaded.lower(request.top)
-    with clock.step("evaluate"):
-        vectors = make_vectors(lowered, data.inputs if data is not None else None)
-        answers = loaded.answers(vectors.inputs)
-        layers = loaded.layer_answers(vectors.made, bank_nets)
-        first_rung = climb(
-            1, lambda: ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, layers, vectors.describe())
-        )
+    with clock.step("read and evaluate"):
+        reference = read_reference(request.model_path, request.top, request.data)
     with clock.step("passes"):
-        graph = lowered.copy()
-        sample = vectors.inputs[:PASS_VECTORS]
+        graph = reference.lowered.copy()
+        sample = reference.vectors.inputs[:PASS_VECTORS]
         steps = run_passes(graph, OPTIMISE, sample, observer=observer)
         optimised_size = graph.size()
         steps += run_passes(graph, EXPAND, sample, repeat=False, observer=observer)
@@ -233,9 +211,7 @@ def _build(request: CompileRequest, clock: StepClock, observer: Observer | None)
         scheduled.graph.verify()
     with clock.step("emit"):
         plan = emit(scheduled, find_target(request.target), request.top)
-    return _Built(
-        loaded, data, lowered, optimised_size, graph, scheduled, plan, steps, vectors, len(sample), answers, first_rung
-    )
+    return _Built(reference, optimised_size, graph, scheduled, plan, steps, len(sample))
 
 
 class _Checks:
@@ -250,16 +226,16 @@ class _Checks:
         self.simulated: SimulationResult | None = None
 
     def passes(self) -> Finding:
-        built = self.built
+        built, lowered = self.built, self.built.reference.lowered
         folder = make_folder(self.folder, "passes")
-        return ladder.check_passes(built.lowered, built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
+        return ladder.check_passes(lowered, built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
 
     def files(self) -> Rung:
         language, built, prove = self.language, self.built, self.language.prove
         if prove is None or language.no_proof:
             return not_checked(3, language.no_proof, language.product)
         folder = make_folder(self.folder, "files")
-        return climb(3, lambda: prove(built.plan, built.scheduled, built.lowered, folder), language.product)
+        return climb(3, lambda: prove(built.plan, built.scheduled, built.reference.lowered, folder), language.product)
 
     def simulation(self) -> Rung:
         if self.simulator is None:
@@ -271,27 +247,27 @@ class _Checks:
         assert self.simulator is not None
         built = self.built
         luts = built.graph.size().count_by_kind.get("lut", 0)
-        samples = min(len(built.vectors.inputs), max(64, SIMULATION_BUDGET // max(1, luts)))
+        samples = min(len(built.reference.vectors.inputs), max(64, SIMULATION_BUDGET // max(1, luts)))
         self.simulated = self.language.simulate(
             built.plan,
             built.scheduled.graph,
-            built.vectors.inputs[:samples],
-            {name: values[:samples] for name, values in built.expected.items()},
+            built.reference.vectors.inputs[:samples],
+            {name: values[:samples] for name, values in built.reference.expected.items()},
             self.simulator,
             make_folder(self.folder, "simulation"),
         )
         return ladder.check_simulation(
-            self.language, self.simulated, len(built.vectors.inputs), built.plan.latency_cycles
+            self.language, self.simulated, len(built.reference.vectors.inputs), built.plan.latency_cycles
         )
 
     def mutation(self) -> Rung:
         if self.language.no_proof and (self.language.prove is not None or self.simulator is None):
             return not_checked(5, self.language.no_proof)
         built, folder = self.built, make_folder(self.folder, "mutation")
-        inputs, simulator = built.vectors.inputs, self.simulator
+        inputs, expected = built.reference.vectors.inputs, built.reference.expected
         return climb(
             5,
-            lambda: ladder.check_mutation(built.plan, built.scheduled, inputs, built.expected, simulator, folder),
+            lambda: ladder.check_mutation(built.plan, built.scheduled, inputs, expected, self.simulator, folder),
         )
 
     def synthesis(self) -> SynthesisCount | None:
@@ -310,7 +286,7 @@ def _input_port(graph: LutGraph, scale: float) -> InputPort:
 
 
 def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | None:
-    data = built.data
+    data = built.reference.data
     if data is None:
         return None
     samples = len(data.labels)
@@ -318,16 +294,16 @@ def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | N
     def share(classes: NDArray[np.int64]) -> float:
         return float((classes[-samples:] == data.labels).mean())
 
-    all_simulated = simulated is not None and simulated.samples == len(built.vectors.inputs)
+    all_simulated = simulated is not None and simulated.samples == len(built.reference.vectors.inputs)
     compiled = share(simulated.outputs["class_index"]) if simulated and all_simulated else None
     graph_classes = built.graph.evaluate(data.inputs)["class_index"]
-    classes = len(built.loaded.model.class_names)
+    classes = len(built.reference.class_names)
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (data.labels, graph_classes), 1)
     return Accuracy(
         data.name,
         samples,
-        share(built.answers.class_index),
+        share(built.reference.expected["class_index"]),
         share(graph_classes),
         compiled,
         tuple(tuple(row) for row in confusion.tolist()),
@@ -336,8 +312,8 @@ def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | N
 
 def _first_samples(built: _Built, simulated: SimulationResult | None) -> FirstSamples:
     """The first samples of the data, or the first random inputs, with the answers of the simulation if it got there."""
-    vectors = built.vectors
-    start = len(vectors.made) if built.data is not None else vectors.corner_samples
+    vectors = built.reference.vectors
+    start = len(vectors.made) if built.reference.data is not None else vectors.corner_samples
     rows = slice(start, start + SAMPLES_SHOWN)
     inputs = vectors.inputs[rows]
     if simulated is not None and simulated.samples >= start + len(inputs):
@@ -346,7 +322,7 @@ def _first_samples(built: _Built, simulated: SimulationResult | None) -> FirstSa
     else:
         source, outputs = "the circuit's graph", built.graph.evaluate(inputs)
     return FirstSamples(
-        data=built.data.name if built.data is not None else "random inputs",
+        data=built.reference.data.name if built.reference.data is not None else "random inputs",
         source=source,
         features=tuple(tuple(row) for row in inputs.tolist()),
         outputs={name: tuple(values.tolist()) for name, values in outputs.items()},

@@ -115,14 +115,14 @@ def _as_bools(bits: torch.Tensor) -> NDArray[np.bool_]:
 
 def load_model(path: Path) -> LoadedModel:
     """Load a checked ``model.pth``; raises :class:`difflut.CheckpointError` naming the file and what is wrong."""
-    sha256 = _hash_file(path)
+    sha256 = hash_file(path)
     model = difflut.load_model(path)
-    if _hash_file(path) != sha256:
+    if hash_file(path) != sha256:
         raise CompilerError(f"{path} was written while it was read; compile again when it is finished")
     return LoadedModel(model, sha256)
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file's contents; of nothing if it cannot be read, which loading then reports."""
     return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
 

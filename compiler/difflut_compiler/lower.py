@@ -174,7 +174,7 @@ def _add_parity(graph: LutGraph, pins: list[int], inverted: bool, origin: Origin
     The parity of a single pin is that pin, and of none a constant.
     """
     if not pins:
-        return graph.add(Const(int(inverted)), origin=origin)
+        return graph.add(Const(int(inverted)), origin=origin._replace(part="constant"))
     luts = 0
     while len(pins) > XOR_FAN_IN:
         part = origin._replace(part=f"xor{luts}")

@@ -77,6 +77,8 @@ def _value(value: Value) -> str:
         return f"'{value.value}'" if value.bits == 1 else f'B"{value.value:0{value.bits}b}"'
     if isinstance(value, Ref):
         return value.signal.name if value.bit is None else f"{value.signal.name}({value.bit})"
+    if value.width == 1:
+        return f"{value.signal.name}({value.low})"
     if value.width == value.signal.width:
         return value.signal.name
     return f"{value.signal.name}({value.low + value.width - 1} downto {value.low})"
