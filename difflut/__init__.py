@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         load_model,
         load_pretrained,
         publish_model,
+        read_model_info,
         save_model,
         validate_config,
     )
@@ -72,6 +73,7 @@ _HOME_OF = {
     "load_pretrained": "difflut.models",
     "publish_model": "difflut.models",
     "load_training_config": "difflut.training",
+    "read_model_info": "difflut.models",
     "register_convolutional_layer": "difflut.registry",
     "register_encoder": "difflut.registry",
     "register_initializer": "difflut.registry",
@@ -112,6 +114,7 @@ __all__ = [
     "load_pretrained",
     "load_training_config",
     "publish_model",
+    "read_model_info",
     "register_convolutional_layer",
     "register_encoder",
     "register_initializer",

@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
 from difflut.registry import REGISTRY
@@ -111,15 +111,18 @@ def check_options(program: str, words: list[str]) -> None:
     """Follow the words to a command and look its options up."""
     if program.startswith("difflut-"):  # difflut-train is `difflut train`
         words = [program.removeprefix("difflut-"), *words]
-    (name, *words) = words
-    commands = cast(TyperGroup, typer.main.get_command(app)).commands
-    assert name in commands, f"difflut has no command {name}"
+    group = cast(TyperGroup, typer.main.get_command(app))
+    command: TyperCommand | TyperGroup = group
+    if not words[0].startswith("-"):
+        program, words = f"{program} {words[0]}", words[1:]
+        assert program.split()[1] in group.commands, f"there is no command {program}"
+        command = cast(TyperCommand, group.commands[program.split()[1]])
     known = {"--help"}
-    for parameter in commands[name].params:
+    for parameter in command.params:
         known.update(parameter.opts, parameter.secondary_opts)
     for word in words:
         if word.startswith("-"):
-            assert word.split("=")[0] in known, f"difflut {name} has no option {word}"
+            assert word.split("=")[0] in known, f"{program} has no option {word}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -21,8 +21,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from difflut_compiler.progress import COMPILE_SHARES, steps_shown, training_shown
+
 if TYPE_CHECKING:
-    from difflut.training import EpochReport, StepReport
+    from difflut.models import ModelFileInfo
     from difflut_compiler.graph import LutGraph
     from difflut_compiler.passes import PassStep
 
@@ -62,7 +64,7 @@ def options(
     """Train networks of look-up tables and compile them into proven FPGA logic."""
 
 
-@app.command()
+@app.command(epilog="Example: difflut train examples/digits.yaml -o build/digits")
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file with the sections data, model and training.")],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder for model.pth, metrics.json and last.ckpt.")],
@@ -75,12 +77,13 @@ def train(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network: difflut train examples/digits.yaml -o build/digits."""
+    """Train a network."""
     with _reporting_errors(debug):
         import difflut
 
         settings = difflut.load_training_config(config)
-        with _training_progress(quiet=as_json) as (on_step, on_epoch):
+        console = _error_console() if as_json else _output_console()
+        with training_shown(console, quiet=as_json) as (on_step, on_epoch):
             result = difflut.train(settings, out, data_path=data, resume=resume, on_step=on_step, on_epoch=on_epoch)
         figures = {name: str(value) if isinstance(value, Path) else value for name, value in vars(result).items()}
         if as_json:
@@ -93,7 +96,7 @@ def train(
         )
 
 
-@app.command()
+@app.command(epilog="Example: difflut publish build/digits/model.pth --name my_digits --data digits")
 def publish(
     model: Annotated[Path, typer.Argument(help="The trained model.pth.")],
     name: Annotated[str, typer.Option(help="What the pretrained model is called.")],
@@ -104,7 +107,7 @@ def publish(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make a pretrained model: difflut publish model.pth --name mine --data digits."""
+    """Make a pretrained model from a trained one."""
     with _reporting_errors(debug):
         import difflut
         from difflut_compiler.frontend import load_dataset
@@ -112,13 +115,17 @@ def publish(
 
         if not IDENTIFIER.fullmatch(name):
             _fail(f"the name {name!r} is not made of letters, digits and underscores", EXIT_BAD_INPUT)
-        config = difflut.publish_model(difflut.load_model(model), name, load_dataset(data), out)
-        info = difflut.get_pretrained_model_info(name, out)
+        with steps_shown({"load": 1, "measure and write": 2}, _error_console(), quiet=as_json) as on_step:
+            on_step("load")
+            trained, dataset = difflut.load_model(model), load_dataset(data)
+            on_step("measure and write")
+            config = difflut.publish_model(trained, name, dataset, out)
+        published = difflut.get_pretrained_model_info(name, out)
         figures = {
             "config": str(config),
-            "weights": str(info["weights_path"]),
-            "bytes": info["weights_path"].stat().st_size,
-            "test_accuracy": info["metadata"]["test_accuracy"],
+            "weights": str(published["weights_path"]),
+            "bytes": published["weights_path"].stat().st_size,
+            "test_accuracy": published["metadata"]["test_accuracy"],
         }
         if as_json:
             print(json.dumps(figures))
@@ -130,7 +137,65 @@ def publish(
         )
 
 
-@app.command("compile")
+@app.command(epilog="Example: difflut info build/digits/model.pth")
+def info(
+    model: Annotated[Path, typer.Argument(help="A model.pth, or the name of a pretrained model.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a model file holds: encoder, input format, layers, LUTs, accuracy if it is known, digest."""
+    with _reporting_errors(debug):
+        import difflut
+
+        path = _find_model(model)
+        found = difflut.read_model_info(path)
+        if as_json:
+            print(json.dumps(found.to_dict()))
+            return
+        _print_table(_describe_model(found))
+
+
+def _find_model(model: Path) -> Path:
+    """The path as it is, or if there is no such file, the pretrained model of this name."""
+    from difflut.models.published import get_pretrained_model_info, list_pretrained_models
+
+    names = [] if model.is_file() else [name for group in list_pretrained_models().values() for name in group]
+    weights = get_pretrained_model_info(str(model))["weights_path"] if str(model) in names else None
+    return model if weights is None else Path(weights)
+
+
+def _describe_model(found: ModelFileInfo) -> dict[str, str]:
+    encoder, word = dict(found.encoder), found.input_format
+    rows = {
+        "file": f"{found.path}, {found.size_bytes:,} bytes, SHA-256 {found.sha256}",
+        "model": f"{found.model_type}, {found.parameters:,} trained numbers",
+        "input": f"{found.input_size} features, {'signed' if word.signed else 'unsigned'} words of {word.bits} bits, "
+        f"the lowest bit worth {word.scale:g}",
+        "encoder": f"{encoder.pop('name')}{_describe_settings(encoder)}: {found.encoded_bits} bits",
+    }
+    for layer in found.layers:
+        inputs = ", ".join(map(str, layer.lut_inputs))
+        shared = f" from {layer.tables} trained tables" if layer.tables != layer.luts else ""
+        rows[layer.name] = f"{layer.luts} LUTs of {inputs} inputs{shared}: {layer.layer} of {layer.node}"
+    rows["LUTs"] = f"{found.luts}, before the compiler's passes and without encoder, sums and argmax"
+    rows["classes"] = f"{len(found.class_names)}: {', '.join(found.class_names)}"
+    rows["runtime"] = _describe_settings(found.runtime).strip() or "as by default"
+    rows["accuracy"] = _describe_accuracy(found.metadata)
+    return rows
+
+
+def _describe_settings(settings: dict[str, Any]) -> str:
+    return "".join(f" {name} {value}" for name, value in settings.items())
+
+
+def _describe_accuracy(metadata: dict[str, Any]) -> str:
+    accuracy, samples = metadata.get("test_accuracy"), metadata.get("test_samples")
+    if not isinstance(accuracy, int | float):
+        return "not in the file; difflut publish measures it and writes it down"
+    return f"{accuracy:.2%} of {samples if isinstance(samples, int) else 'the'} test samples, as stated in the file"
+
+
+@app.command("compile", epilog="Example: difflut compile build/digits/model.pth --target verilog --data digits")
 def compile_command(
     model: Annotated[Path, typer.Argument(help="The trained model.pth, or a graph.json.")],
     target: Annotated[str, typer.Option("--target", "-t", help="verilog, vhdl, c, ...; see: difflut targets.")],
@@ -161,7 +226,7 @@ def compile_command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compile a trained model and prove the result: difflut compile model.pth --target verilog."""
+    """Compile a trained model and prove the result."""
     with _reporting_errors(debug):
         from difflut_compiler.names import IDENTIFIER
         from difflut_compiler.output import check_output_folder, write_output
@@ -183,7 +248,7 @@ def compile_command(
             count_luts,
         )
         observer = _pass_observer(print_between_passes, time_passes)
-        with _steps_shown(quiet=as_json) as on_step:
+        with steps_shown(COMPILE_SHARES, _error_console(), quiet=as_json) as on_step:
             result = compile_model(request, on_step=on_step, observer=observer)
         failed = result.certificate.failed
         written = find_target(target).folder
@@ -206,7 +271,7 @@ def compile_command(
             raise typer.Exit(EXIT_MISMATCH)
 
 
-@app.command("import")
+@app.command("import", epilog="Example: difflut import network.blif -o network.json")
 def import_command(
     file: Annotated[
         Path,
@@ -226,9 +291,10 @@ def import_command(
         str | None, typer.Option(help="Of torchlogix: raw, warp or light, where the shapes leave it open.")
     ] = None,
     inputs: Annotated[int | None, typer.Option(help="Number of input bits, if the last ones are not read.")] = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Turn another tool's network into a graph that compiles: difflut import net.blif; difflut compile net.json."""
+    """Turn another tool's network into a graph, which difflut compile takes like a model."""
     with _reporting_errors(debug):
         from difflut_compiler.graph_file import graph_to_json
         from difflut_compiler.importers import ImportRequest, import_network
@@ -238,15 +304,17 @@ def import_command(
         if target.exists() and target.suffix != ".json":
             _fail(f"{target} is there and no .json file; choose another name", EXIT_BAD_INPUT)
         target.write_text(graph_to_json(graph), encoding="utf-8")
-        counts = graph.size().count_by_kind
+        counts = {kind: graph.size().count_by_kind.get(kind, 0) for kind in ("input", "lut", "output")}
+        if as_json:
+            print(json.dumps({"graph": str(target), "count_by_kind": counts}))
+            return
         _output_console().print(
-            f"Wrote {target}: {counts.get('input', 0)} inputs, {counts.get('lut', 0)} look-up tables, "
-            f"{counts.get('output', 0)} outputs.",
+            f"Wrote {target}: {counts['input']} inputs, {counts['lut']} look-up tables, {counts['output']} outputs.",
             markup=False,
         )
 
 
-@app.command()
+@app.command(epilog="Example: difflut synth build/demo/verilog --family ecp5")
 def synth(
     out: Annotated[Path, typer.Argument(help="The output folder of a compile.")],
     family: Annotated[
@@ -264,7 +332,7 @@ def synth(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Synthesise compiled hardware: difflut synth build/demo/verilog --family ecp5."""
+    """Synthesise compiled hardware."""
     with _reporting_errors(debug):
         from difflut_compiler.compiled import load_compiled
         from difflut_compiler.output import SYNTHESIS_FOLDER
@@ -277,7 +345,7 @@ def synth(
         if read_reports:
             result = read_vendor_reports(compiled, known_family)
         else:
-            with _steps_shown(quiet=as_json) as on_step:
+            with steps_shown({}, _error_console(), quiet=as_json) as on_step:
                 result = synthesise_network(compiled, request, on_step=on_step)
         write_page(compiled)
         if as_json:
@@ -288,21 +356,25 @@ def synth(
         console.print(f"Wrote {out / SYNTHESIS_FOLDER / family}, and report.html anew.", markup=False)
 
 
-@app.command()
+@app.command(epilog="Example: difflut plot curves build/demo/model -o curves.svg")
 def plot(
     kind: Annotated[str, typer.Argument(help="curves, accuracy or tables.")],
     folders: Annotated[
         list[Path], typer.Argument(help="For curves, folders of trainings; else output folders of compiles.")
     ],
     out: Annotated[Path, typer.Option("--output", "-o", help="The .png or .svg file to write.")],
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Plot training curves, accuracy or tables: difflut plot curves build/demo/model -o curves.svg."""
+    """Plot training curves, accuracy or tables."""
     with _reporting_errors(debug):
         from difflut_compiler.plots import write_plot
 
         write_plot(kind, folders, out)
-        _output_console().print(f"Wrote {out}.", markup=False)
+        if as_json:
+            print(json.dumps({"kind": kind, "plot": str(out)}))
+        else:
+            _output_console().print(f"Wrote {out}.", markup=False)
 
 
 def _default_top(model: Path, is_identifier: Callable[[str], Any]) -> str:
@@ -310,86 +382,95 @@ def _default_top(model: Path, is_identifier: Callable[[str], Any]) -> str:
     return model.stem if model.stem != "model" and is_identifier(model.stem) else "network"
 
 
-@app.command()
+@app.command(epilog="Example: difflut nodes --json")
 def nodes(as_json: Json = False) -> None:
     """List the node types that can be trained."""
-    from difflut import REGISTRY
+    with _reporting_errors(debug=False):
+        from difflut import REGISTRY
 
-    _print_list({name: _first_line(REGISTRY.get_node(name)) for name in REGISTRY.list_nodes()}, as_json)
+        _print_list({name: _first_line(REGISTRY.get_node(name)) for name in REGISTRY.list_nodes()}, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: difflut layers --json")
 def layers(as_json: Json = False) -> None:
     """List the layer types."""
-    from difflut import REGISTRY
+    with _reporting_errors(debug=False):
+        from difflut import REGISTRY
 
-    rows = {name: _first_line(REGISTRY.get_layer(name)) for name in REGISTRY.list_layers()}
-    for name in REGISTRY.list_convolutional_layers():
-        rows[name] = _first_line(REGISTRY.get_convolutional_layer(name))
-    _print_list(rows, as_json)
+        rows = {name: _first_line(REGISTRY.get_layer(name)) for name in REGISTRY.list_layers()}
+        for name in REGISTRY.list_convolutional_layers():
+            rows[name] = _first_line(REGISTRY.get_convolutional_layer(name))
+        _print_list(rows, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: difflut encoders --json")
 def encoders(as_json: Json = False) -> None:
     """List the encoders."""
-    from difflut import REGISTRY
+    with _reporting_errors(debug=False):
+        from difflut import REGISTRY
 
-    rows = {name: _first_line(REGISTRY.get_encoder(name)) for name in REGISTRY.list_encoders()}
-    _print_list(rows, as_json)
+        rows = {name: _first_line(REGISTRY.get_encoder(name)) for name in REGISTRY.list_encoders()}
+        _print_list(rows, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: difflut models --json")
 def models(as_json: Json = False) -> None:
     """List the kinds of models."""
-    from difflut import REGISTRY
+    with _reporting_errors(debug=False):
+        from difflut import REGISTRY
 
-    _print_list({name: _first_line(REGISTRY.get_model(name)) for name in REGISTRY.list_models()}, as_json)
+        _print_list({name: _first_line(REGISTRY.get_model(name)) for name in REGISTRY.list_models()}, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: difflut initializers --json")
 def initializers(as_json: Json = False) -> None:
     """List the initialisers, which set the start values of nodes."""
-    from difflut import REGISTRY
+    with _reporting_errors(debug=False):
+        from difflut import REGISTRY
 
-    rows = {name: _first_line(REGISTRY.get_initializer(name)) for name in REGISTRY.list_initializers()}
-    _print_list(rows, as_json)
+        rows = {name: _first_line(REGISTRY.get_initializer(name)) for name in REGISTRY.list_initializers()}
+        _print_list(rows, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: difflut regularizers --json")
 def regularizers(as_json: Json = False) -> None:
     """List the regularisers, which training keeps small."""
-    from difflut import REGISTRY
+    with _reporting_errors(debug=False):
+        from difflut import REGISTRY
 
-    rows = {name: _first_line(REGISTRY.get_regularizer(name)) for name in REGISTRY.list_regularizers()}
-    _print_list(rows, as_json)
+        rows = {name: _first_line(REGISTRY.get_regularizer(name)) for name in REGISTRY.list_regularizers()}
+        _print_list(rows, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: difflut passes --json")
 def passes(as_json: Json = False) -> None:
     """List the passes of the compiler, in the order in which they run."""
-    from difflut_compiler.passes import PASSES
+    with _reporting_errors(debug=False):
+        from difflut_compiler.passes import PASSES
 
-    _print_list({name: _first_line(type(one)) for name, one in PASSES.items()}, as_json)
+        _print_list({name: _first_line(type(one)) for name, one in PASSES.items()}, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: difflut targets --json")
 def targets(as_json: Json = False) -> None:
     """List the target languages."""
-    from difflut_compiler.targets import TARGETS
+    with _reporting_errors(debug=False):
+        from difflut_compiler.targets import TARGETS
 
-    _print_list({name: _first_line(type(one)) for name, one in TARGETS.items()}, as_json)
+        _print_list({name: _first_line(type(one)) for name, one in TARGETS.items()}, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: difflut tools --json")
 def tools(as_json: Json = False) -> None:
     """List what runs: the kernels of the training rules, the external tools, and how to get what is missing."""
-    from difflut.kernels import describe
-    from difflut_compiler.verify.tools import INSTALL_HINTS, find_tool, tool_version
+    with _reporting_errors(debug=False):
+        from difflut.kernels import describe
+        from difflut_compiler.verify.tools import INSTALL_HINTS, find_tool, tool_version
 
-    def state(name: str) -> str:
-        return tool_version(name) if find_tool(name) else f"not installed: {INSTALL_HINTS[name]}"
+        def state(name: str) -> str:
+            return tool_version(name) if find_tool(name) else f"not installed: {INSTALL_HINTS[name]}"
 
-    _print_list({"kernels": str(describe()), **{name: state(name) for name in INSTALL_HINTS}}, as_json)
+        _print_list({"kernels": str(describe()), **{name: state(name) for name in INSTALL_HINTS}}, as_json)
 
 
 def _first_line(thing: object) -> str:
@@ -400,10 +481,14 @@ def _first_line(thing: object) -> str:
 def _print_list(rows: dict[str, str], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows))
-        return
+    else:
+        _print_table(rows)
+
+
+def _print_table(rows: dict[str, str]) -> None:
     table = Table(show_header=False, box=None)
     for name, text in rows.items():
-        table.add_row(f"[bold]{name}[/bold]", escape(text))
+        table.add_row(f"[bold]{escape(name)}[/bold]", escape(text))
     _output_console().print(table)
 
 
@@ -432,8 +517,13 @@ def _reporting_errors(debug: bool) -> Iterator[None]:
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/bold red] {escape(message)}")
+    _error_console().print(f"[bold red]error:[/bold red] {escape(message)}", soft_wrap=True)
     raise typer.Exit(exit_code)
+
+
+def _error_console() -> Console:
+    """Standard error, for errors and progress: standard output holds results."""
+    return Console(stderr=True, highlight=False)
 
 
 def _output_console() -> Console:
@@ -457,44 +547,6 @@ def _pass_observer(print_graph: bool, print_time: bool) -> Callable[[PassStep, L
     return observe
 
 
-@contextmanager
-def _steps_shown(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Show the running step on a terminal; say nothing where output is piped or JSON is wanted."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda step: None
-        return
-    with console.status("starting") as status:
-        yield lambda step: status.update(f"{step} ...")
-
-
-@contextmanager
-def _training_progress(
-    quiet: bool,
-) -> Iterator[tuple[Callable[[StepReport], None], Callable[[EpochReport], None]]]:
-    """A progress bar on a terminal, and a line per epoch everywhere but with ``quiet``."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True) if quiet else _output_console()
-    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("steps", epoch=1, total=None)
-
-        def on_step(report: StepReport) -> None:
-            done = (report.epoch - 1) * report.steps + report.step
-            progress.update(task, total=report.epochs * report.steps, completed=done, epoch=report.epoch)
-
-        def on_epoch(report: EpochReport) -> None:
-            if not quiet:
-                console.print(
-                    f"epoch {report.epoch:3}/{report.epochs}: loss {report.train_loss:.4f}, "
-                    f"train {report.train_accuracy:.2%}, eval mode train {report.eval_train_accuracy:.2%}, "
-                    f"validation {report.validation_accuracy:.2%}{' (best)' if report.is_best else ''}"
-                )
-
-        yield on_step, on_epoch
-
-
 def main() -> None:
     """Entry point of ``difflut``."""
     _run(app)
@@ -511,8 +563,9 @@ def train_main() -> None:
 
 
 def _run_alone(command: Callable[..., None], name: str) -> None:
+    (info,) = (info for info in app.registered_commands if info.callback is command)
     alone = typer.Typer(name=name, pretty_exceptions_enable=False, context_settings=CONTEXT_SETTINGS)
-    alone.command()(command)
+    alone.command(epilog=info.epilog)(command)
     _run(alone)
 
 

@@ -7,6 +7,7 @@ from difflut.models.factory import build_model, load_pretrained
 from difflut.models.feedforward import SimpleFeedForward
 from difflut.models.model_config import ModelConfig
 from difflut.models.model_file import load_model, save_model
+from difflut.models.model_info import LayerInfo, ModelFileInfo, read_model_info
 from difflut.models.pipeline import ConfiguredLUTModel, build_from_config, build_lut_pipeline, validate_config
 from difflut.models.pipeline_config import PipelineConfig
 from difflut.models.publish import publish_model
@@ -17,7 +18,9 @@ __all__ = [
     "BaseModelConfig",
     "ConfiguredLUTModel",
     "ConvNet",
+    "LayerInfo",
     "ModelConfig",
+    "ModelFileInfo",
     "PipelineConfig",
     "SimpleFeedForward",
     "build_from_config",
@@ -29,6 +32,7 @@ __all__ = [
     "load_pretrained",
     "publish_model",
     "read_model_config",
+    "read_model_info",
     "save_model",
     "validate_config",
 ]

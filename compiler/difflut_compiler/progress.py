@@ -1,0 +1,186 @@
+"""How far a long command is: a line that moves on a terminal, plain lines where output is piped; always with time left.
+
+Nothing is shown of work that is over within ``QUIET_SECONDS``. Time left is an estimate from the work that is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from difflut.training import EpochReport, StepReport
+
+QUIET_SECONDS = 2.0
+LINE_SECONDS = 10.0
+"""Where output is piped, a piece of work that takes longer says so this often."""
+_LEAST_BASIS = 0.02
+"""Before this share of the work is done, its speed says nothing about the rest."""
+
+COMPILE_SHARES: Mapping[str, float] = {
+    "load": 0,  # depends on the machine, not on the network
+    "lower": 1,
+    "evaluate": 2,
+    "passes": 4,
+    "schedule": 1,
+    "emit": 2,
+    "prove passes": 1,
+    "prove files": 35,
+    "simulate": 20,
+    "flip a bit": 14,
+    "count LUTs": 20,
+}
+"""The steps of a compile and how its time is typically split, in percent; between networks of 400 and 20,000 LUTs."""
+
+
+class StepEstimate:
+    """Time left of steps that follow one another.
+
+    Parameters
+    ----------
+    shares : typical shares of the time by step, in order; a step that is not there counts as short.
+    now : the clock's seconds at the start.
+    """
+
+    def __init__(self, shares: Mapping[str, float], now: float) -> None:
+        total = sum(shares.values()) or 1
+        self._shares = {step: share / total for step, share in shares.items()}
+        self._step: str | None = None
+        self._step_start = now
+        self._measured_seconds = 0.0
+        self._measured_share = 0.0
+
+    def begin(self, step: str, now: float) -> None:
+        """Note that the step before is over."""
+        if share := self._shares.get(self._step or "", 0.0):
+            self._measured_seconds += now - self._step_start
+            self._measured_share += share
+        self._step, self._step_start = step, now
+
+    def seconds_left(self, now: float) -> float | None:
+        """Seconds until the last step is over, if all go as fast as those before; None while too little is known."""
+        if self._step not in self._shares or self._measured_share < _LEAST_BASIS:
+            return None
+        seconds_per_share = self._measured_seconds / self._measured_share
+        steps = list(self._shares)
+        later = sum(self._shares[step] for step in steps[steps.index(self._step) + 1 :])
+        rest_of_step = max(0.0, self._shares[self._step] * seconds_per_share - (now - self._step_start))
+        return rest_of_step + later * seconds_per_share
+
+
+@contextmanager
+def steps_shown(
+    shares: Mapping[str, float], console: Console, *, quiet: bool = False
+) -> Iterator[Callable[[str], None]]:
+    """Yield a function that is called as each step begins; ``console`` should be standard error."""
+    if quiet:
+        yield lambda step: None
+        return
+    start = time.monotonic()
+    estimate = StepEstimate(shares, start)
+    if not console.is_terminal:
+
+        def print_step(step: str) -> None:
+            now = time.monotonic()
+            estimate.begin(step, now)
+            if now - start >= QUIET_SECONDS:
+                console.print(_sentence(step, now - start, estimate.seconds_left(now)), soft_wrap=True)
+
+        yield print_step
+        return
+    with Progress(TextColumn("{task.description}"), _EstimateColumn(estimate), console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show_step(step: str) -> None:
+            estimate.begin(step, time.monotonic())
+            bar.update(task, description=step)
+
+        yield show_step
+
+
+class _EstimateColumn(ProgressColumn):
+    def __init__(self, estimate: StepEstimate) -> None:
+        super().__init__()
+        self._estimate = estimate
+
+    def render(self, task: Task) -> Text:
+        left = self._estimate.seconds_left(time.monotonic())
+        return Text(f"{duration(task.elapsed or 0)} so far" + (f", about {duration(left)} left" if left else ""))
+
+
+def _sentence(step: str, elapsed: float, left: float | None) -> str:
+    return f"{step}: {duration(elapsed)} so far" + ("" if left is None else f", about {duration(left)} left")
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: seconds below two minutes, minutes below two hours, then hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def training_shown(
+    console: Console, *, quiet: bool
+) -> Iterator[tuple[Callable[[StepReport], None], Callable[[EpochReport], None]]]:
+    """Yield what to call after a step and after an epoch: a bar on a terminal; a line per epoch unless ``quiet``."""
+    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    pace = _Pace()
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("steps", epoch=1, total=None)
+
+        def on_step(report: StepReport) -> None:
+            done = (report.epoch - 1) * report.steps + report.step
+            total = report.epochs * report.steps
+            pace.update(done, total)
+            progress.update(task, total=total, completed=done, epoch=report.epoch)
+            if pace.is_line_due() and not quiet and not console.is_terminal:
+                pace.note_line()
+                console.print(
+                    f"epoch {report.epoch:3}/{report.epochs}: step {report.step}/{report.steps}{pace.describe_rest()}",
+                    soft_wrap=True,
+                )
+
+        def on_epoch(report: EpochReport) -> None:
+            pace.note_line()
+            if not quiet:
+                console.print(
+                    f"epoch {report.epoch:3}/{report.epochs}: loss {report.train_loss:.4f}, "
+                    f"train {report.train_accuracy:.2%}, eval mode train {report.eval_train_accuracy:.2%}, "
+                    f"validation {report.validation_accuracy:.2%}{' (best)' if report.is_best else ''}"
+                    f"{'' if console.is_terminal else pace.describe_rest()}",
+                    soft_wrap=True,
+                )
+
+        yield on_step, on_epoch
+
+
+class _Pace:
+    """How long equal pieces of work will still take, from those that this process has done."""
+
+    def __init__(self) -> None:
+        self._start = self._last_line = time.monotonic()
+        self._first: int | None = None
+        self._left: float | None = None
+
+    def update(self, done: int, total: int) -> None:
+        """Note that ``done`` of ``total`` pieces are done; those before the first call were done by somebody else."""
+        if self._first is None:
+            self._first = done - 1
+        seconds = time.monotonic() - self._start
+        self._left = seconds / (done - self._first) * (total - done)
+
+    def is_line_due(self) -> bool:
+        return time.monotonic() - self._last_line >= LINE_SECONDS
+
+    def note_line(self) -> None:
+        self._last_line = time.monotonic()
+
+    def describe_rest(self) -> str:
+        return f"; about {duration(self._left)} left" if self._left is not None and self._left >= QUIET_SECONDS else ""

@@ -1,0 +1,453 @@
+"""Every command as a person meets it: help with an example, JSON, errors of one line, progress, interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+import typer
+import yaml
+from rich.console import Console
+from typer.core import TyperGroup
+from typer.testing import CliRunner
+
+from difflut import load_model, save_model
+from difflut.errors import PluginError
+from difflut.models import read_model_info
+from difflut.plugins import PLUGINS
+from difflut.training import EpochReport, StepReport
+from difflut_compiler import progress
+from difflut_compiler.cli import app
+from difflut_compiler.lower import lower
+from difflut_compiler.progress import COMPILE_SHARES, StepEstimate, duration, steps_shown, training_shown
+from tests.compiler.models import make_convnet, make_model
+from tests.compiler.needs import need
+from tests.compiler.test_output import snapshot
+
+COMMANDS = cast(TyperGroup, typer.main.get_command(app)).commands
+LISTS = ("encoders", "initializers", "layers", "models", "nodes", "passes", "regularizers", "targets", "tools")
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty samples of four features in three classes."""
+    path = tmp_path_factory.mktemp("data") / "toy.npz"
+    labels = np.arange(40) % 3
+    rows = np.random.default_rng(0).normal(size=(40, 4)) + labels[:, None]
+    np.savez(path, x_train=rows, y_train=labels, x_test=rows, y_test=labels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "toy.yaml"
+    model = {
+        "model_type": "feedforward",
+        "layer_type": "random",
+        "node_type": "dwn",
+        "encoder_config": {"name": "thermometer", "num_bits": 2},
+        "node_input_dim": 3,
+        "layer_widths": [9],
+    }
+    training = {"epochs": 2, "batch_size": 16, "threads": 1}
+    path.write_text(yaml.safe_dump({"data": {"source": "npz"}, "model": model, "training": training}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(config_file: Path, data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model.pth of a short training by the command line."""
+    out = tmp_path_factory.mktemp("trained")
+    assert run("train", config_file, "-o", out, "--data", data_file)[0] == 0
+    return out / "model.pth"
+
+
+@pytest.fixture(scope="module")
+def compiled(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("compiled")
+    assert run("compile", trained, "-t", "verilog", "-o", out, "--no-count-luts")[0] == 0
+    return out
+
+
+# -- help --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example_that_is_right(name: str) -> None:
+    code, output, _ = run(name, "--help")
+    assert code == 0
+    assert "\x1b" not in output
+    text = " ".join(output.split())
+    epilog = COMMANDS[name].epilog or ""
+    assert text.endswith(epilog)
+    program, command, *words = shlex.split(epilog.removeprefix("Example: "))
+    assert (program, command) == ("difflut", name)
+    COMMANDS[name].make_context(name, words)  # raises what a user would be told
+
+
+@pytest.mark.parametrize("entry", ["compile", "train"])
+def test_commands_under_names_of_their_own_have_the_same_help(entry: str) -> None:
+    script = f"import sys; from difflut_compiler.cli import {entry}_main as main; sys.argv[1:] = ['--help']; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment())
+    assert " ".join(done.stdout.split()).endswith(COMMANDS[entry].epilog or "")
+
+
+def test_every_command_is_on_the_page_about_them() -> None:
+    text = (ROOT / "docs/USER_GUIDE/command_line.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"| `{name}` |" not in text] == []
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+JSON_CASES: dict[str, Callable[[dict[str, Path]], list[str | Path]]] = {
+    "train": lambda have: [have["config"], "-o", have["out"], "--data", have["data"]],
+    "publish": lambda have: [have["model"], "--name", "toy", "--data", have["data"], "-o", have["out"]],
+    "info": lambda have: [have["model"]],
+    "compile": lambda have: [have["model"], "-t", "verilog", "-o", have["out"], "--no-count-luts"],
+    "synth": lambda have: [have["compiled"], "--family", "xilinx"],
+    "import": lambda have: [have["netlist"], "-o", have["out"].with_suffix(".json")],
+    "plot": lambda have: ["curves", have["model"].parent, "-o", have["out"].with_suffix(".svg")],
+    **{name: lambda have: [] for name in LISTS},
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_json_is_all_that_standard_output_holds(
+    name: str, config_file: Path, data_file: Path, trained: Path, compiled: Path, tmp_path: Path
+) -> None:
+    netlist = tmp_path / "and.blif"
+    netlist.write_text(".model top\n.inputs a b\n.outputs y\n.names a b y\n11 1\n.end\n")
+    have = {"config": config_file, "data": data_file, "model": trained, "compiled": compiled, "netlist": netlist}
+    have["out"] = tmp_path / "out"
+    code, output, error = run(name, *JSON_CASES[name](have), "--json")
+    assert code == 0, error
+    assert error == ""
+    assert json.loads(output)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_plain_list_has_the_names_of_the_json_one_and_no_colours(name: str) -> None:
+    rows = json.loads(run(name, "--json")[1])
+    output = run(name)[1]
+    assert "\x1b" not in output
+    assert [row for row in rows if row not in output] == []
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+ERROR_CASES: dict[str, list[str]] = {
+    "train": ["absent.yaml", "-o", "out"],
+    "publish": ["absent.pth", "--name", "mine", "--data", "digits"],
+    "info": ["absent.pth"],
+    "compile": ["absent.pth", "-t", "verilog"],
+    "synth": ["absent", "--family", "ecp5"],
+    "import": ["absent.blif"],
+    "plot": ["curves", "absent", "-o", "curves.svg"],
+}
+
+
+@pytest.mark.parametrize("name", ERROR_CASES)
+def test_an_error_is_one_line_that_names_the_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for extra in ([], ["--json"]):
+        code, output, error = run(name, *ERROR_CASES[name], *extra)
+        assert (code, output) == (2, "")
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+        assert "absent" in error
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_with_a_broken_plugin_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lists that load plugins report one that cannot be loaded as an error, not as a fault of ours."""
+
+    def fail(_: object) -> None:
+        raise PluginError("the plugin toy cannot be loaded")
+
+    monkeypatch.setattr(type(PLUGINS), "load", fail)
+    code, output, error = run(name)
+    if name in {"passes", "targets", "tools"}:
+        assert (code, error) == (0, "")
+    else:
+        assert (code, output, error) == (2, "", "error: the plugin toy cannot be loaded\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unknown_option_is_wrong_usage(name: str) -> None:
+    code, output, error = run(name, "--colour-of-the-sky")
+    assert (code, output) == (2, "")
+    assert "--colour-of-the-sky" in error
+
+
+def test_every_command_has_its_error_case() -> None:
+    assert {*ERROR_CASES, *LISTS} == set(COMMANDS)
+
+
+# -- info --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [make_model, make_convnet])
+def test_info_counts_what_the_compiler_builds(make: Callable[[], Any], tmp_path: Path) -> None:
+    """LUTs per layer are those of the lowered graph, whose layers are counted by another program."""
+    model, path = make(), tmp_path / "model.pth"
+    save_model(model, path)
+    info = read_model_info(path)
+    graph = lower(model, "net")
+    nodes = [graph.node(net) for net in graph]
+    for layer in info.layers:
+        luts = [node for node in nodes if node.origin.layer.startswith(layer.name) and node.op.kind == "lut"]
+        assert layer.luts == len(luts)
+        assert layer.lut_inputs == tuple(sorted({len(node.operands) for node in luts}))
+    assert info.luts == sum(node.op.kind == "lut" for node in nodes)
+    assert info.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert info.size_bytes == path.stat().st_size
+
+
+def test_info_says_what_the_model_is(tmp_path: Path) -> None:
+    path = tmp_path / "jets.pth"
+    model = make_model(
+        features=5,
+        layer_widths=[14, 12],
+        input_format={"bits": 6, "signed": True, "scale": 0.25},
+        class_names=["quark", "[red]gluon[/red]", "W"],
+        runtime={"output_tau": 2.0},
+    )
+    save_model(model, path)
+    found = json.loads(run("info", path, "--json")[1])
+    assert found["encoder"] == {"name": "thermometer", "num_bits": 3}
+    assert found["input_format"] == {"bits": 6, "signed": True, "scale": 0.25}
+    assert (found["input_size"], found["encoded_bits"], found["luts"]) == (5, 15, 26)
+    assert found["class_names"] == ["quark", "[red]gluon[/red]", "W"]
+    assert found["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert (found["runtime"], found["metadata"]) == ({"output_tau": 2.0}, {})
+    text = " ".join(run("info", path)[1].split())
+    for words in (
+        f"SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}",
+        "5 features, signed words of 6 bits, the lowest bit worth 0.25",
+        "thermometer num_bits 3: 15 bits",
+        "14 LUTs of 4 inputs: RandomLayer of DWNNode",
+        "3: quark, [red]gluon[/red], W",
+        "accuracy not in the file",
+    ):
+        assert words in text
+
+
+def test_info_on_a_pretrained_model_states_its_accuracy() -> None:
+    assert "97.49% of 359 test samples" in run("info", "digits")[1]
+    assert json.loads(run("info", "digits", "--json")[1])["metadata"]["test_samples"] == 359
+
+
+def test_info_does_not_stumble_over_strange_metadata(tmp_path: Path) -> None:
+    model = make_model()
+    model.config.metadata = {"test_accuracy": "excellent", "test_samples": "many"}
+    save_model(model, tmp_path / "model.pth")
+    code, output, _ = run("info", tmp_path / "model.pth")
+    assert code == 0
+    assert "not in the file" in output
+
+
+# -- progress ----------------------------------------------------------------------------------------------------------
+
+
+def test_time_left_follows_from_the_steps_that_are_done() -> None:
+    estimate = StepEstimate({"load": 0, "a": 1, "b": 2, "c": 1}, now=0.0)
+    assert estimate.seconds_left(0) is None
+    estimate.begin("load", 0)
+    estimate.begin("a", 50)  # what loading took says nothing
+    assert estimate.seconds_left(51) is None
+    estimate.begin("b", 60)  # a quarter took 10 s
+    assert estimate.seconds_left(60) == pytest.approx(30)
+    assert estimate.seconds_left(75) == pytest.approx(15)
+    assert estimate.seconds_left(500) == pytest.approx(10)  # b is late; c is still to come
+    estimate.begin("c", 560)  # three quarters took 510 s
+    assert estimate.seconds_left(560) == pytest.approx(170)
+    estimate.begin("something new", 600)
+    assert estimate.seconds_left(600) is None
+
+
+def test_the_steps_of_a_compile_are_those_whose_shares_are_known(compiled: Path) -> None:
+    assert list(json.loads((compiled / "report.json").read_text())["seconds"]) == list(COMPILE_SHARES)
+
+
+def test_durations() -> None:
+    assert [duration(seconds) for seconds in (0.4, 119, 121, 7100, 9000)] == [
+        "0 s",
+        "119 s",
+        "2 min",
+        "118 min",
+        "2.5 h",
+    ]
+
+
+class Clock:
+    """Stands in for `time.monotonic`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(progress, "QUIET_SECONDS", 2.0)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_piped_steps_become_lines_once_they_take_long(clock: Clock) -> None:
+    output = StringIO()
+    with steps_shown({"a": 1, "b": 1, "c": 2}, Console(file=output)) as on_step:
+        for step, seconds in {"a": 1, "b": 3, "c": 4}.items():
+            on_step(step)
+            clock.now += seconds
+    assert output.getvalue() == "c: 4 s so far, about 4 s left\n"
+
+
+def test_quiet_steps_say_nothing(clock: Clock) -> None:
+    output = StringIO()
+    with steps_shown({"a": 1}, Console(file=output), quiet=True) as on_step:
+        on_step("a")
+        clock.now += 60
+        on_step("a")
+    assert output.getvalue() == ""
+
+
+def test_a_terminal_shows_step_and_time_left_and_cleans_up() -> None:
+    output = StringIO()
+    with steps_shown({"a": 1, "b": 1}, Console(file=output, force_terminal=True, width=80)) as on_step:
+        on_step("a")
+        on_step("b")
+    text = output.getvalue()
+    assert "so far" in text
+    assert "\x1b[2K" in text  # the line is erased in the end
+
+
+def test_training_lines_have_the_time_left(clock: Clock) -> None:
+    output = StringIO()
+    with training_shown(Console(file=output, width=200), quiet=False) as (on_step, on_epoch):
+        for epoch in (1, 2):
+            for step in (1, 2):
+                clock.now += 6
+                on_step(StepReport(epoch, 2, step, 2, 0.5))
+            on_epoch(EpochReport(epoch, 2, 0.5, 0.25, 0.5, 0.75, 0.1, epoch == 2, 12.0))
+    assert output.getvalue().splitlines() == [
+        "epoch   1/2: step 2/2; about 12 s left",
+        "epoch   1/2: loss 0.5000, train 25.00%, eval mode train 50.00%, validation 75.00%; about 12 s left",
+        "epoch   2/2: step 2/2",
+        "epoch   2/2: loss 0.5000, train 25.00%, eval mode train 50.00%, validation 75.00% (best)",
+    ]
+
+
+def test_a_resumed_training_does_not_count_what_was_done_before(clock: Clock) -> None:
+    output = StringIO()
+    with training_shown(Console(file=output, width=200), quiet=False) as (on_step, _):
+        clock.now += 10
+        on_step(StepReport(9, 10, 1, 1, 0.5))
+    assert output.getvalue() == "epoch   9/10: step 1/1; about 10 s left\n"
+
+
+# -- interruption ------------------------------------------------------------------------------------------------------
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1", **more}
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """A command that shows every step as a line, and whose processes can be told by their environment."""
+    script = "from difflut_compiler import cli, progress; progress.QUIET_SECONDS = 0; cli.main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(DIFFLUT_TEST_MARK=MARK),
+    )
+
+
+def is_marked(process: Path) -> bool:
+    """Whether a process, a folder of /proc, was started by `start`, directly or not, and is alive."""
+    try:
+        return f"DIFFLUT_TEST_MARK={MARK}".encode() in (process / "environ").read_bytes()
+    except OSError:  # it has gone, or is somebody else's
+        return False
+
+
+def interrupt_at(process: subprocess.Popen[str], stream: str, words: str, number: signal.Signals) -> str:
+    """Send a signal when a line with these words appears; return what standard error held afterwards."""
+    for line in getattr(process, stream):
+        if words in line:
+            break
+    else:
+        pytest.fail(f"{words!r} never appeared: {process.communicate()}")
+    process.send_signal(number)
+    error = process.communicate()[1]
+    assert process.returncode == 130, error
+    assert [one.name for one in Path("/proc").glob("[0-9]*") if is_marked(one)] == []
+    return error
+
+
+MARK = uuid.uuid4().hex
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_an_interrupted_training_leaves_a_usable_model_and_goes_on(
+    number: signal.Signals, config_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    settings = yaml.safe_load(config_file.read_text())
+    settings["training"]["epochs"] = 400
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(settings))
+    command: list[str | Path] = ["train", tmp_path / "long.yaml", "-o", tmp_path / "out", "--data", data_file]
+    error = interrupt_at(start(*command), "stdout", "epoch   3/400", number)
+    assert error.splitlines()[-1] == "error: interrupted; what was finished before is still there"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["last.ckpt", "model.pth"]
+    load_model(tmp_path / "out/model.pth").predict(torch.zeros(1, 4))
+    code, output, _ = run(*command, "--resume")
+    assert code == 0
+    assert "epoch   3/400" not in output
+    assert "epoch 400/400" in output
+
+
+@pytest.mark.parametrize(("step", "number"), [("prove files", signal.SIGTERM), ("simulate", signal.SIGINT)])
+def test_an_interrupted_compile_leaves_the_earlier_result_as_it_was(
+    step: str, number: signal.Signals, trained: Path, tmp_path: Path
+) -> None:
+    need("iverilog")
+    out = tmp_path / "out"
+    assert run("compile", trained, "-t", "verilog", "-o", out, "--no-count-luts")[0] == 0
+    before = snapshot(out)
+    error = interrupt_at(start("compile", trained, "-t", "vhdl", "-o", out, "--no-count-luts"), "stderr", step, number)
+    assert "error: interrupted" in error
+    assert snapshot(out) == before
+
+
+def test_an_interrupted_synthesis_leaves_no_result(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("compile", trained, "-t", "verilog", "-o", out, "--no-count-luts")[0] == 0
+    before = snapshot(out)
+    interrupt_at(start("synth", out, "--family", "xilinx"), "stderr", "synthesise", signal.SIGTERM)
+    assert snapshot(out) == before
