@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 import difflut
-from difflut.layers import LutStage, WiredBank
+from difflut.layers import BaseLUTLayer, ConvolutionalLayer, LutStage, TableBank, WiredBank
+from difflut.nodes import LutNode
+from difflut.rules.pins import Pins, gather_pins
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import class_count_nets, name_banks, trace_lowering
@@ -52,9 +56,11 @@ class LoadedModel:
             bits = self.model.encode(self.model.input_format.to_reals(torch.from_numpy(inputs)))
             answers = [LayerAnswers("encoder", bank_nets["encoder"][0], _as_bools(bits), None, None)]
             for name, stage in self.model.stages():
+                shape = bits.shape[1:]
                 bits = stage(bits)
                 if isinstance(stage, LutStage):
-                    answers += _stage_answers(name, stage, _as_bools(bits.flatten(1)), bank_nets[name])
+                    wiring = trace_wiring(name, stage, shape)
+                    answers += _stage_answers(name, stage, wiring, _as_bools(bits.flatten(1)), bank_nets[name])
                 elif name in bank_nets:
                     answers.append(LayerAnswers(name, bank_nets[name][0], _as_bools(bits.flatten(1)), None, None))
         return answers
@@ -84,25 +90,72 @@ class LoadedModel:
 
 
 def _stage_answers(
-    name: str, stage: LutStage, bits: NDArray[np.bool_], bank_nets: Sequence[Sequence[int]]
+    name: str,
+    stage: LutStage,
+    wiring: Sequence[NDArray[np.int64]],
+    bits: NDArray[np.bool_],
+    bank_nets: Sequence[Sequence[int]],
 ) -> list[LayerAnswers]:
     """Everything that a stage's banks can answer; ``bits`` are what its last bank did answer."""
     banks = stage.wired_banks()
+    names = name_banks(name, len(banks))
     seen = [None] * (len(banks) - 1) + [bits]
     return [
-        LayerAnswers(bank_name, nets, answered, *_all_answers(wired))
-        for bank_name, nets, answered, wired in zip(name_banks(name, len(banks)), bank_nets, seen, banks, strict=True)
+        LayerAnswers(bank_name, nets, answered, _all_answers(wired), pins)
+        for bank_name, nets, answered, wired, pins in zip(names, bank_nets, seen, banks, wiring, strict=True)
     ]
 
 
-def _all_answers(wired: WiredBank) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """A bank's eval-mode answers at every address, ``(outputs, 2**n)``, and what its pins read, ``(outputs, n)``."""
+def _all_answers(wired: WiredBank) -> NDArray[np.bool_]:
+    """A bank's eval-mode answers at every address, ``(outputs, 2**n)``."""
     bank = wired.bank
     addresses = torch.arange(1 << bank.input_dim)
     bits = (addresses[None, :] >> torch.arange(bank.input_dim)[:, None] & 1).to(torch.float32)
     answers = _as_bools(bank.forward_pins(bits.expand(bank.num_nodes, -1, -1)))
-    tables = answers[wired.nodes.cpu().numpy()].reshape(-1, 1 << bank.input_dim)
-    return tables, wired.pins.repeat_interleave(bank.output_dim, dim=0).cpu().numpy()
+    tables: NDArray[np.bool_] = answers[wired.nodes.cpu().numpy()].reshape(-1, 1 << bank.input_dim)
+    return tables
+
+
+def trace_wiring(name: str, stage: LutStage, shape: Sequence[int]) -> list[NDArray[np.int64]]:
+    """What the pins of every bank of a stage read, ``(outputs, n)`` as in :class:`LayerAnswers`.
+
+    It is not asked but observed: the stage runs on one sample of ``shape`` in which every bit is its own number, from 1
+    on, so that 0 is the constant, and its banks note what they read and answer by numbers, too. Stages that do not ask
+    every bank once, for all of its look-up tables, are taken at their word.
+    """
+    banks = list(stage.banks().values())
+    if not isinstance(stage, BaseLUTLayer | ConvolutionalLayer):
+        return [_each_output(wired.bank, wired.pins) for wired in stage.wired_banks()]
+    traced: list[tuple[LutNode, NDArray[np.int64]]] = []
+
+    def follow(bank: LutNode, pins: Pins) -> torch.Tensor:
+        read = gather_pins(pins).transpose(1, 2)  # (nodes, places, n)
+        traced.append((bank, _each_output(bank, read.flatten(0, 1).to(torch.int64) - 1)))
+        return _numbers(read.shape[0], bank.output_dim, read.shape[1])
+
+    try:
+        for bank in banks:
+            bank.forward_pins = partial(follow, bank)  # type: ignore[method-assign]
+        answers = stage(_numbers(1, *shape))
+    finally:
+        for bank in banks:
+            vars(bank).pop("forward_pins", None)
+    if [id(bank) for bank, _ in traced] != [id(wired.bank) for wired in stage.wired_banks()]:
+        raise MismatchError(f"the look-up tables of {name} are not asked in the order in which it lists them")
+    if not torch.equal(answers.flatten(), _numbers(answers.numel())):
+        raise MismatchError(f"{name} does not answer what its last look-up tables do")
+    return [pins for _, pins in traced]
+
+
+def _numbers(*shape: int) -> torch.Tensor:
+    """A tensor in which every entry is its own number, from 1 on."""
+    return torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).view(shape)
+
+
+def _each_output(bank: TableBank, pins: torch.Tensor) -> NDArray[np.int64]:
+    """``pins`` ``(luts, n)``, once for every output of the bank's nodes."""
+    repeated: NDArray[np.int64] = pins.repeat_interleave(bank.output_dim, dim=0).cpu().numpy()
+    return repeated
 
 
 def _as_bools(bits: torch.Tensor) -> NDArray[np.bool_]:

@@ -32,8 +32,10 @@ INPUT, ENCODER, CLASS_COUNTS, ARGMAX, OUTPUT = "input", "encoder", "class_counts
 XOR_FAN_IN = 6
 
 
-_THE_CHAIN = ("encode", "forward", "class_counts", "predict", "input_format")
+_THE_CHAIN = ("encode", "forward", "_answer", "class_counts", "predict", "input_format", "as_hardware")
 """What a model must have from its base class, because the graph is built as these compute."""
+_THE_LAYER = ("forward", "_answer")
+"""The same of a layer that only wires otherwise."""
 
 
 @dataclass
@@ -104,7 +106,9 @@ def _lower_module(state: Lowering, name: str, module: nn.Module) -> None:
 
 def _only_wires_otherwise(module: nn.Module) -> bool:
     """Whether a module is a layer that, however it is wired, answers as its mapping and the tables of its bank say."""
-    return isinstance(module, BaseLUTLayer) and type(module).forward is BaseLUTLayer.forward
+    return isinstance(module, BaseLUTLayer) and all(
+        getattr(type(module), name) is getattr(BaseLUTLayer, name) for name in _THE_LAYER
+    )
 
 
 def _encodes_by_code_table(encoder: type[BaseEncoder]) -> bool:

@@ -15,6 +15,7 @@ from torch import nn
 from difflut import REGISTRY, BaseLUTModel, GroupSum, InputFormat, SimpleFeedForward
 from difflut.encoders import GrayEncoder, ThermometerEncoder
 from difflut.layers import BaseLUTLayer, RandomLayer
+from difflut.rules import Pins
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
@@ -174,6 +175,11 @@ class MyLayer(RandomLayer):
         return 1 - super().forward(x)
 
 
+class MyAnswers(RandomLayer):
+    def _answer(self, pins: Pins) -> torch.Tensor:
+        return 1 - super()._answer(pins)
+
+
 class MyEncoder(ThermometerEncoder):
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         return 1 - super().encode(x)
@@ -200,6 +206,11 @@ class MyModel(SimpleFeedForward):
         return -super().forward(x)
 
 
+class MyChain(SimpleFeedForward):
+    def _answer(self, x: torch.Tensor) -> torch.Tensor:
+        return 1 - super()._answer(x)
+
+
 def disguise(part: Callable[[SimpleFeedForward], nn.Module], cls: type) -> Callable[[SimpleFeedForward], None]:
     def change(model: SimpleFeedForward) -> None:
         part(model).__class__ = cls
@@ -220,12 +231,14 @@ REFUSALS: list[tuple[Callable[[SimpleFeedForward], Any], str]] = [
         disguise(lambda model: model.layers[1], MyLayer),
         "layers.1 is a MyLayer, which has no hardware form; supported are",
     ),
+    (disguise(lambda model: model.layers[0], MyAnswers), "layers.0 is a MyAnswers, which has no hardware form"),
     *(
         (disguise(lambda model: model.encoder, cls), f"encoder is a {cls.__name__}, which has no hardware form")
         for cls in (MyEncoder, MyBits, MyCode)
     ),
     (disguise(lambda model: model.output_layer, MyGroupSum), "class_counts is a MyGroupSum, which has no hardware"),
     (disguise(lambda model: model, MyModel), "the model is a MyModel, which has its own forward, so it"),
+    (disguise(lambda model: model, MyChain), "the model is a MyChain, which has its own _answer, so it"),
     (give_it_its_own_votes, "the model is a SimpleFeedForward, which has its own class_counts, so it"),
     (put_a_dropout_in, "layers.2 is a Dropout, which has no hardware form; supported are .*BaseLUTLayer"),
 ]

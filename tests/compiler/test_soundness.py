@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from difflut import save_model
+from difflut.layers import BaseLUTLayer, ConvolutionalLayer, ConvolutionConfig, LearnableLayer, RandomLayer
+from difflut.rules import Pins, WiredPins
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.evaluation import evaluate_nets
-from difflut_compiler.frontend import load_model
+from difflut_compiler.frontend import LoadedModel, load_model, trace_wiring
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.ops import Compare, Lut, Output
 from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
@@ -173,3 +178,58 @@ def test_a_single_wrong_part_of_a_graph_fails_the_first_rung(
     answers = ModelAnswers(graph.evaluate(vectors.inputs)["class_index"], votes, "")
     with pytest.raises(MismatchError, match="graph and model differ in the"):
         check_lowering(graph, count_nets, vectors.inputs, answers, layers, "vectors")
+
+
+class Reversed(BaseLUTLayer):
+    """Reads its pins in another order than its mapping says."""
+
+    def select_pins(self, features: Tensor) -> Pins:
+        return WiredPins(features, self.mapping().flip(1))
+
+
+def test_wiring_is_observed_not_asked_for() -> None:
+    model = make_model()
+    model.layers[1] = Reversed(14, 12, "dwn", n=4)
+    with torch.no_grad():
+        model.lut_layers()[1].bank.get_parameter("luts").fill_(-1)  # of tables that are all 0, no answer shows a pin
+    loaded = LoadedModel(model.eval(), "")
+    graph, count_nets, bank_nets = loaded.lower("net")
+    vectors = make_vectors(graph, None)
+    layers = loaded.layer_answers(vectors.made, bank_nets)
+    with pytest.raises(MismatchError, match=r"differ in the wiring of layers\.1"):
+        check_lowering(graph, count_nets, vectors.inputs, loaded.answers(vectors.inputs), layers, "vectors")
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_observed_wiring_is_that_of_the_banks(outputs: int) -> None:
+    for layer in (
+        RandomLayer(9, 7, "dwn", n=3, node_kwargs={"output_dim": outputs}),
+        LearnableLayer(9, 7, "fourier", n=3, node_kwargs={"output_dim": outputs}),
+    ):
+        layer.eval()
+        (pins,) = trace_wiring("layer", layer, (9,))
+        assert np.array_equal(pins, layer.mapping().repeat_interleave(outputs, dim=0))
+        assert "forward_pins" not in vars(layer.bank)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_observed_wiring_of_a_convolution_is_that_of_its_banks(padding: int) -> None:
+    config = ConvolutionConfig(
+        in_channels=2, out_channels=3, receptive_field=3, stride=2, padding=padding, tree_depth=2
+    )
+    layer = ConvolutionalLayer(config, "dwn", n_inputs_per_node=2, image_shape=(2, 5, 6)).eval()
+    traced = trace_wiring("layer", layer, (2, 5, 6))
+    for pins, wired in zip(traced, layer.wired_banks(), strict=True):
+        assert np.array_equal(pins, wired.pins)
+
+
+class Negated(ConvolutionalLayer):
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 - super().forward(x)
+
+
+def test_a_stage_that_changes_what_its_tables_answer_is_noticed() -> None:
+    config = ConvolutionConfig(in_channels=1, out_channels=2, receptive_field=2, tree_depth=1)
+    layer = Negated(config, "dwn", n_inputs_per_node=2, image_shape=(1, 3, 3))
+    with pytest.raises(MismatchError, match="stage does not answer what its last look-up tables do"):
+        trace_wiring("stage", layer.eval(), (1, 3, 3))
