@@ -13,8 +13,7 @@
 
 namespace {
 
-constexpr size_t ROUTED_SAMPLES = 128;           // samples whose pin gradients are kept at a time
-constexpr size_t SUMMED_BYTES = 1 << 20;         // of feature gradients: they are added to at random, so they stay in L2
+constexpr size_t ROUTED_SAMPLES = 128;  // samples whose pin gradients are kept at a time
 
 // Calls f with n as a compile-time constant.
 template <class F>
@@ -244,34 +243,27 @@ struct ExpectedGradient {
   }
 };
 
-// out (inputs, batch) = the sum of the gradients of the pins that read each input, in the order of the pins.
+// out (inputs, batch) = the sum of the gradients of the pins that read each input, in the order of the pins. Every
+// thread has samples of its own. Whole rows are faster than blocks of them that fit the L2 cache, at any batch.
 template <int n, class Rule>
 void sum_by_feature(const Rule& rule, const int64_t* wiring, float* out, int64_t inputs, int64_t nodes, size_t batch,
                     int threads) {
-  const size_t fitting = SUMMED_BYTES / (inputs * sizeof(float)) / LANES * LANES;
-  const size_t shared = (batch / LANES + threads - 1) / threads * LANES;
-  const size_t width = std::max<size_t>(LANES, std::min(fitting, shared));
-  const int64_t blocks = (batch + width - 1) / width;
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-  for (int64_t block = 0; block < blocks; ++block) {
-    const size_t first = block * width, samples = std::min(width, batch - first);
-    std::vector<float> local(blocks > 1 ? inputs * samples : 0);
-    float* sums = blocks > 1 ? local.data() : out;
-    if (blocks == 1) memset(out, 0, inputs * batch * sizeof(float));
+  const size_t width = (batch / LANES + threads - 1) / threads * LANES;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int thread = 0; thread < threads; ++thread) {
+    const size_t first = std::min(batch, thread * width), end = std::min(batch, first + width);
+    for (int64_t f = 0; f < inputs; ++f) memset(out + f * batch + first, 0, (end - first) * sizeof(float));
     for (int64_t index = 0; index < nodes; ++index) {
       const auto node = rule.node(index);
       float* rows[n];
-      for (int j = 0; j < n; ++j) rows[j] = sums + wiring[index * n + j] * samples;
-      for (size_t s = 0; s < samples; s += LANES) {
+      for (int j = 0; j < n; ++j) rows[j] = out + wiring[index * n + j] * batch;
+      for (size_t s = first; s < end; s += LANES) {
         Lanes result[n];
-        node.at(first + s, result);
+        node.at(s, result);
 #pragma GCC unroll 8
         for (int j = 0; j < n; ++j) store(rows[j] + s, load(rows[j] + s) + result[j]);
       }
     }
-    if (blocks > 1)
-      for (int64_t f = 0; f < inputs; ++f)
-        memcpy(out + f * batch + first, sums + f * samples, samples * sizeof(float));
   }
 }
 

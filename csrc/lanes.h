@@ -37,17 +37,21 @@ inline void store_some(float* to, int count, Lanes value) {
 inline IntLanes lane_numbers() { return IntLanes{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 
 inline IntLanes load_bytes(const uint8_t* from) {
+#if defined(__AVX512F__)
+  return (IntLanes)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from));
+#else
   ByteLanes value;
   memcpy(&value, from, sizeof value);
   return __builtin_convertvector(value, IntLanes);
+#endif
 }
 
 // Lane i gets table[index[i]], for a table of `size` entries, a power of two.
 template <int size>
 inline __attribute__((always_inline)) Lanes look_up(const float* table, IntLanes index) {
 #if defined(__AVX512F__)
-  if constexpr (size == 16) {
-    return (Lanes)_mm512_permutexvar_ps((__m512i)index, (__m512)load(table));
+  if constexpr (size <= 16) {
+    return (Lanes)_mm512_permutexvar_ps((__m512i)index, _mm512_maskz_loadu_ps((1 << size) - 1, table));
   } else if constexpr (size == 32) {
     return (Lanes)_mm512_permutex2var_ps((__m512)load(table), (__m512i)index, (__m512)load(table + 16));
   } else if constexpr (size == 64) {

@@ -83,8 +83,7 @@ def test_a_kernel_is_its_twin(n: int, rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_kernel_is_its_twin_when_work_is_cut_into_blocks(rule: Rule) -> None:
-    """Feature gradients of many inputs are summed for a few samples at a time."""
+def test_a_kernel_is_its_twin_when_the_layer_is_wide(rule: Rule) -> None:
     case = Case(4, 1, 300, nodes=40)
     features = torch.rand(5000, 300).requires_grad_()
     case.leaves[1] = case.features = features
