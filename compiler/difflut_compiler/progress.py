@@ -24,19 +24,17 @@ _LEAST_BASIS = 0.02
 """Before this share of the work is done, its speed says nothing about the rest."""
 
 COMPILE_SHARES: Mapping[str, float] = {
-    "load": 0,  # depends on the machine, not on the network
-    "lower": 1,
-    "evaluate": 2,
+    "read and evaluate": 3,
     "passes": 4,
     "schedule": 1,
     "emit": 2,
     "prove passes": 1,
-    "prove files": 35,
+    "prove files": 36,
     "simulate": 20,
     "flip a bit": 14,
     "count LUTs": 20,
 }
-"""The steps of a compile and how its time is typically split, in percent; between networks of 400 and 20,000 LUTs."""
+"""The steps of a compile and how its time is typically split, in percent: between networks of 400 and 20,000 LUTs."""
 
 
 class StepEstimate:

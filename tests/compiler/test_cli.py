@@ -291,6 +291,7 @@ def test_time_left_follows_from_the_steps_that_are_done() -> None:
 
 def test_the_steps_of_a_compile_are_those_whose_shares_are_known(compiled: Path) -> None:
     assert list(json.loads((compiled / "report.json").read_text())["seconds"]) == list(COMPILE_SHARES)
+    assert sum(COMPILE_SHARES.values()) == 100
 
 
 def test_durations() -> None:
