@@ -29,7 +29,7 @@ COMPILE_SHARES: Mapping[str, float] = {
     "schedule": 1,
     "emit": 2,
     "prove passes": 1,
-    "prove files": 36,
+    "prove files": 35,
     "simulate": 20,
     "flip a bit": 14,
     "count LUTs": 20,
