@@ -207,7 +207,10 @@ def compile_command(
     ] = None,
     pipeline: Annotated[
         str | None,
-        typer.Option(help="layers: a register per layer, the default for hardware; none: combinational."),
+        typer.Option(
+            help="layers: a register per layer, the default for hardware; none: combinational; N: N stages; period:NS "
+            "or period:NS:FAMILY: stages that short, by estimated delays."
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Also check on these test data: digits, or an .npz or .csv file.")

@@ -1,19 +1,31 @@
 """The schedule: which clock cycle each operation belongs to, and the registers that follow from it.
 
-Time is counted in stages. With ``layers``, every layer of the graph is a stage of its own and its results are
-registered, so a new sample can enter on every clock. A net that is read more than one stage later is carried by
-further registers, shared by all its readers. With ``none`` the circuit stays combinational.
+Time is counted in stages, and between two stages is a register; the outputs are registered, the inputs are not. A new
+sample can enter on every clock. A net that is read in a later stage is carried there by registers, one per stage,
+shared by all its readers. How operations are put into stages is the choice of a pipeline:
+
+* ``none``: a single stage without registers, a combinational circuit;
+* ``layers``: every layer of the graph is a stage of its own;
+* a number: so many stages, as equally long as can be, registers inside sums and the argmax included;
+* ``period:NS`` or ``period:NS:FAMILY``: as few stages as keep every path within so many nanoseconds, by the delays
+  estimated for a family (:mod:`difflut_compiler.synth.estimate`).
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Const, Register
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.ops import Const, Output, Register
 
 PIPELINES = ("layers", "none")
+"""The pipelines that have a name; others are a number of stages or a clock period."""
+DEFAULT_FAMILY = "ecp5"
+MAX_STAGES = 10_000
+PERIOD = re.compile(r"period:(\d+(?:\.\d+)?)(?::([a-z0-9_]+))?")
 
 
 @dataclass(frozen=True)
@@ -29,9 +41,25 @@ class Schedule:
     latency_cycles: int
 
 
+@dataclass(frozen=True)
+class _Stages:
+    """The stage of every net, counted from 0, and how many stages there are; ``home`` is where a register belongs:
+    the origin of the register behind a net at the end of a stage.
+    """
+
+    number: Mapping[int, int]
+    count: int
+    home: Callable[[Origin, int], Origin]
+
+
 def check_pipeline(pipeline: str) -> None:
-    if pipeline not in PIPELINES:
-        raise CompilerError(f"there is no pipeline {pipeline!r}; choose one of {', '.join(PIPELINES)}")
+    """Raise :class:`CompilerError` unless ``pipeline`` is one."""
+    if pipeline in PIPELINES or _stage_count(pipeline) or _period(pipeline):
+        return
+    raise CompilerError(
+        f"there is no pipeline {pipeline!r}; choose {', '.join(PIPELINES)}, a number of stages from 1 to {MAX_STAGES}, "
+        "or period:NS for a clock period in nanoseconds"
+    )
 
 
 def schedule(graph: LutGraph, pipeline: str) -> Schedule:
@@ -40,48 +68,119 @@ def schedule(graph: LutGraph, pipeline: str) -> Schedule:
     scheduled = graph.copy()
     if pipeline == "none":
         return Schedule(scheduled, pipeline, 0)
-    stages = _Stages(scheduled)
+    stages = _put_into_stages(graph, pipeline)
+    registers = _place_registers(scheduled, stages, graph.order())
+    return Schedule(scheduled, pipeline, stages.count if registers else 0)
+
+
+def _stage_count(pipeline: str) -> int | None:
+    wanted = int(pipeline) if pipeline.isascii() and pipeline.isdigit() and len(pipeline) < 6 else 0
+    return wanted if 0 < wanted <= MAX_STAGES else None
+
+
+def _period(pipeline: str) -> tuple[float, str] | None:
+    """The clock period in nanoseconds and the family whose delays count."""
+    found = PERIOD.fullmatch(pipeline)
+    if not found:
+        return None
+    from difflut_compiler.synth.estimate import timed_families  # which imports what imports this module
+
+    family = found[2] or DEFAULT_FAMILY
+    if family not in timed_families():
+        known = ", ".join(timed_families())
+        raise CompilerError(f"no delays are known for the family {family!r}; choose one of {known}")
+    return float(found[1]), family
+
+
+def _put_into_stages(graph: LutGraph, pipeline: str) -> _Stages:
+    if pipeline == "layers":
+        return _stages_of_layers(graph)
+    count, period = _stage_count(pipeline), _period(pipeline)
+    if period is not None:
+        return _stages_within(graph, *period)
+    assert count is not None
+    return _equal_stages(graph, count)
+
+
+def _stages_within(graph: LutGraph, period_ns: float, family: str) -> _Stages:
+    from difflut_compiler.synth.estimate import node_delays  # which imports what imports this module
+
+    delays, path = node_delays(graph, family)
+    slowest = max(delays, key=lambda net: delays[net])
+    if path + delays[slowest] > period_ns:
+        raise CompilerError(
+            f"no pipeline makes a period of {period_ns} ns: {graph.describe(slowest)} alone takes "
+            f"{path + delays[slowest]:.2f} ns on {family}"
+        )
+    return _fill_stages(graph, delays, period_ns - path)
+
+
+def _stages_of_layers(graph: LutGraph) -> _Stages:
+    """A stage per layer; inputs and encoder share the first. A register belongs to the layer whose stage it ends."""
+    place = {layer: max(number, 1) - 1 for number, layer in enumerate(graph.layers)}
+
+    def home(origin: Origin, stage: int) -> Origin:
+        layer = graph.layers[stage + 1]
+        part = origin.part if layer == origin.layer else f"{origin.layer}.{origin.part}".rstrip(".")
+        return origin._replace(layer=layer, part=part)
+
+    return _Stages({net: place[graph.node(net).origin.layer] for net in graph}, len(graph.layers) - 2, home)
+
+
+def _equal_stages(graph: LutGraph, count: int) -> _Stages:
+    """So many stages with the shortest longest one, by bisection of its delay; stages to spare are at the end."""
+    from difflut_compiler.synth.estimate import node_delays  # which imports what imports this module
+
+    delays, _ = node_delays(graph, DEFAULT_FAMILY)
+    low, high = max(delays.values()), sum(delays.values())
+    stages = _fill_stages(graph, delays, high)
+    while high - low > 0.01 * low:
+        middle = (low + high) / 2
+        found = _fill_stages(graph, delays, middle)
+        if found.count <= count:
+            high, stages = middle, found
+        else:
+            low = middle
+    number = {net: count if isinstance(graph.node(net).op, Output) else stage for net, stage in stages.number.items()}
+    return _Stages(number, count, stages.home)
+
+
+def _fill_stages(graph: LutGraph, delays: Mapping[int, float], budget: float) -> _Stages:
+    """Put every net into the earliest stage in which its path still ends within ``budget``."""
+    number: dict[int, int] = {}
+    end: dict[int, float] = {}
     for net in graph.order():
-        node = scheduled.node(net)
-        operands = tuple(stages.delayed(operand, stages.of(net)) for operand in node.operands)
-        if operands != node.operands:
-            scheduled.replace(net, node.op, operands)
-    return Schedule(scheduled, pipeline, stages.count if stages.registers else 0)
+        operands = graph.node(net).operands
+        stage = max((number[operand] for operand in operands), default=0)
+        start = max((end[operand] for operand in operands if number[operand] == stage), default=0.0)
+        if start > 0 and start + delays[net] > budget:
+            stage, start = stage + 1, 0.0
+        number[net], end[net] = stage, start + delays[net]
+    count = 1 + max(number.values())
+    number.update(dict.fromkeys(graph.outputs(), count))
+    return _Stages(number, count, _end_of_stage)
 
 
-class _Stages:
-    """Stage numbers of nets, and the register chains made so far."""
+def _end_of_stage(origin: Origin, stage: int) -> Origin:
+    return origin._replace(part=f"{origin.part}.stage{stage}".lstrip("."))
 
-    def __init__(self, graph: LutGraph) -> None:
-        self._graph = graph
-        self._number = {layer: place for place, layer in enumerate(graph.layers)}
-        self._chains: dict[int, list[int]] = {}
 
-    @property
-    def registers(self) -> int:
-        return sum(len(chain) - 1 for chain in self._chains.values())
+def _place_registers(graph: LutGraph, stages: _Stages, order: list[int]) -> int:
+    """Let every node read its operands as they are in its own stage; returns how many registers that took."""
+    chains: dict[int, list[int]] = {}
 
-    @property
-    def count(self) -> int:
-        """Stages between the inputs' layer and the outputs' layer."""
-        return len(self._graph.layers) - 2
-
-    def of(self, net: int) -> int:
-        return self._number[self._graph.node(net).origin.layer]
-
-    def delayed(self, net: int, reader_stage: int) -> int:
-        """``net`` as a reader in ``reader_stage`` must read it: behind one register per stage in between.
-
-        The inputs come from outside and are read in the first stage without a register.
-        """
-        if isinstance(self._graph.node(net).op, Const):
+    def delayed(net: int, stage: int) -> int:
+        if isinstance(graph.node(net).op, Const):
             return net
-        chain = self._chains.setdefault(net, [net])
-        first_stage = max(self.of(net), 1)
-        while len(chain) <= reader_stage - first_stage:
-            layer = self._graph.layers[first_stage + len(chain) - 1]
-            origin = self._graph.node(net).origin
-            part = origin.part if layer == origin.layer else f"{origin.layer}.{origin.part}".rstrip(".")
-            register = self._graph.add(Register(), (chain[-1],), origin=origin._replace(layer=layer, part=part))
-            chain.append(register)
-        return chain[reader_stage - first_stage]
+        chain = chains.setdefault(net, [net])
+        while len(chain) <= stage - stages.number[net]:
+            home = stages.home(graph.node(net).origin, stages.number[net] + len(chain) - 1)
+            chain.append(graph.add(Register(), (chain[-1],), origin=home))
+        return chain[stage - stages.number[net]]
+
+    for net in order:
+        node = graph.node(net)
+        operands = tuple(delayed(operand, stages.number[net]) for operand in node.operands)
+        if operands != node.operands:
+            graph.replace(net, node.op, operands)
+    return sum(len(chain) - 1 for chain in chains.values())

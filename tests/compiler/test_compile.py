@@ -115,7 +115,7 @@ def reason(folder: Path, rung: int) -> str:
 # -- what is written ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("pipeline", [*PIPELINES, "3"])
 @pytest.mark.parametrize("target", HDL_TARGETS)
 def test_a_fully_equipped_compile_passes_every_rung(
     target: str, pipeline: str, model_file: Path, tmp_path: Path
@@ -142,7 +142,7 @@ def test_a_fully_equipped_compile_passes_every_rung(
     assert data["model_sha256"] == hashlib.sha256(model_file.read_bytes()).hexdigest()
     report = json.loads((out / "report.json").read_text())
     assert report["files_sha256"] == data["files_sha256"]
-    assert report["latency_cycles"] == (5 if pipeline == "layers" else 0)
+    assert report["latency_cycles"] == {"layers": 5, "3": 3, "none": 0}[pipeline]
     assert sorted(path.name for path in (out / "rtl").iterdir()) == sorted(report["files"])
     assert (out / "rtl" / f"classifier{TARGETS[target].suffix}").is_file()
     assert sorted(path.name for path in out.iterdir()) == [

@@ -31,7 +31,7 @@ SHAPES = {
 CASES = [
     pytest.param(shape, pipeline, seed, id=f"{name}-{pipeline}-{seed}")
     for name, shape in SHAPES.items()
-    for pipeline in PIPELINES
+    for pipeline in (*PIPELINES, "3", "period:6")
     for seed in range(3)
 ]
 
@@ -82,7 +82,7 @@ def test_names_of_layers_and_of_the_top_do_not_collide(target: str) -> None:
         assert f"{top}{TARGETS[target].suffix}" in plan.files
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("pipeline", [*PIPELINES, "3", "period:6"])
 def test_every_bit_has_a_name_of_its_own(pipeline: str) -> None:
     graph = make_design(SHAPES["wide"], pipeline=pipeline).graph
     refs = name_nets(graph)

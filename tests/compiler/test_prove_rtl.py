@@ -55,7 +55,7 @@ def check_many(shape: Shape, target: str, pipeline: str, seeds: range, folder: P
 
 
 @pytest.mark.parametrize("target", HDL_TARGETS)
-@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("pipeline", [*PIPELINES, "3", "period:6"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_emitted_hardware_is_proven(shape: str, target: str, pipeline: str, tmp_path: Path) -> None:
     check_many(SHAPES[shape], target, pipeline, range(2), tmp_path)
@@ -63,7 +63,7 @@ def test_emitted_hardware_is_proven(shape: str, target: str, pipeline: str, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", HDL_TARGETS)
-@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("pipeline", [*PIPELINES, "3", "period:6"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_emitted_hardware_of_many_graphs_is_proven(shape: str, target: str, pipeline: str, tmp_path: Path) -> None:
     check_many(SHAPES[shape], target, pipeline, range(2, 40), tmp_path)

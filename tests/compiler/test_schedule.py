@@ -15,6 +15,7 @@ from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import Const, Input, Lut, Output, Register
 from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.schedule import PIPELINES, schedule
+from difflut_compiler.synth.estimate import node_delays
 from difflut_compiler.verify.prove_schedule import check_schedule
 from tests.compiler.random_graphs import (
     SEEDS,
@@ -87,14 +88,27 @@ def test_a_circuit_of_constants_has_no_clock_and_no_latency() -> None:
     check_schedule(graph, scheduled)
 
 
-def test_an_unknown_pipeline_is_refused() -> None:
-    with pytest.raises(CompilerError, match="no pipeline 'sometimes'; choose one of layers, none"):
-        schedule(skipping_graph(), "sometimes")
+@pytest.mark.parametrize("pipeline", ["sometimes", "0", "-1", "1.5", "10001", "period:", "period:x", "period:-1", ""])
+def test_an_unknown_pipeline_is_refused(pipeline: str) -> None:
+    with pytest.raises(CompilerError, match=r"there is no pipeline .*; choose layers, none, a number of stages"):
+        schedule(skipping_graph(), pipeline)
+
+
+def test_a_family_without_delays_is_refused() -> None:
+    with pytest.raises(CompilerError, match=r"no delays are known for the family 'nobody'; choose one of .*ecp5"):
+        schedule(skipping_graph(), "period:5:nobody")
+
+
+def test_a_period_that_one_operation_does_not_keep_is_refused() -> None:
+    with pytest.raises(CompilerError, match=r"no pipeline makes a period of 0.1 ns: lut .* alone takes .* ns on ecp5"):
+        schedule(skipping_graph(), "period:0.1")
 
 
 @pytest.mark.parametrize("expand", [False, True])
-@given(shape=SHAPES, seed=SEEDS, pipeline=st.sampled_from(PIPELINES))
-@settings(max_examples=25)
+@given(
+    shape=SHAPES, seed=SEEDS, pipeline=st.sampled_from([*PIPELINES, "1", "2", "5", "30", "period:9", "period:40:ice40"])
+)
+@settings(max_examples=40)
 def test_one_sample_per_cycle_comes_out_after_the_latency(expand: bool, shape: Shape, seed: int, pipeline: str) -> None:
     graph = make_graph(shape, seed)
     inputs = random_inputs(graph, 12, seed)
@@ -104,10 +118,57 @@ def test_one_sample_per_cycle_comes_out_after_the_latency(expand: bool, shape: S
     scheduled = schedule(graph, pipeline)
     scheduled.graph.verify()
     check_schedule(graph, scheduled)
-    assert scheduled.latency_cycles == (len(graph.layers) - 2 if registers(scheduled.graph) else 0)
-    assert bool(registers(scheduled.graph)) <= (pipeline == "layers")
+    expected = int(pipeline) if pipeline.isdigit() else {"none": 0, "layers": len(graph.layers) - 2}.get(pipeline)
+    if expected is not None:
+        assert scheduled.latency_cycles == (expected if registers(scheduled.graph) else 0)
+    assert bool(registers(scheduled.graph)) <= (pipeline != "none")
     assert slow_clocked(scheduled.graph, inputs, scheduled.latency_cycles) == slow_outputs(graph, inputs)
     assert graph.evaluate(inputs)["class_index"].tolist() == slow_outputs(graph, inputs)["class_index"]
+
+
+def longest_path_ns(graph: LutGraph, family: str) -> float:
+    """The slowest path of a scheduled graph, from the delays of its nodes."""
+    delays, path = node_delays(graph, family)
+    end: dict[int, float] = {}
+    for net in graph.order():
+        node = graph.node(net)
+        before = [0.0 if isinstance(graph.node(pin).op, Register) else end[pin] for pin in node.operands]
+        end[net] = delays[net] + max(before, default=0.0)
+    return path + max(end.values())
+
+
+def expanded_graph(votes: int) -> LutGraph:
+    graph = make_graph(Shape(features=2, bits=6, widths=(votes,), classes=4), 5)
+    inputs = random_inputs(graph, 16)
+    run_passes(graph, OPTIMISE, inputs)
+    run_passes(graph, EXPAND, inputs, repeat=False)
+    return graph
+
+
+@pytest.mark.parametrize("family", ["ecp5", "ice40"])
+def test_shorter_periods_take_more_stages_and_are_kept(family: str) -> None:
+    graph = expanded_graph(60)
+    stages = []
+    for share in (1.0, 0.5, 0.25):
+        period_ns = round(longest_path_ns(graph, family) * share + 0.01, 3)
+        scheduled = schedule(graph, f"period:{period_ns}:{family}")
+        assert longest_path_ns(scheduled.graph, family) <= period_ns
+        check_schedule(graph, scheduled)
+        stages.append(scheduled.latency_cycles)
+    assert stages == sorted(set(stages))
+    assert stages[0] == 1
+
+
+def test_more_stages_are_shorter_and_reach_into_sums_and_the_argmax() -> None:
+    graph = expanded_graph(60)
+    lengths = []
+    for count in (1, 2, 4, 8):
+        scheduled = schedule(graph, str(count))
+        assert scheduled.latency_cycles == count
+        lengths.append(longest_path_ns(scheduled.graph, "ecp5"))
+    assert lengths == sorted(set(lengths), reverse=True)
+    layers = {scheduled.graph.node(net).origin.layer for net in registers(scheduled.graph)}
+    assert {"class_counts", "argmax"} <= layers
 
 
 # -- the check ---------------------------------------------------------------------------------------------------------

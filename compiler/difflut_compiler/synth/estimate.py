@@ -109,6 +109,24 @@ def longest_path(graph: LutGraph, lut_inputs: int, delays: Delays) -> Amounts:
     return {kind: longest[kind] for kind in ("level", "wide", "add", "greater")}
 
 
+def timed_families() -> list[str]:
+    """The families whose delays are known."""
+    return sorted(name for name, model in cost_models().items() if model.delays is not None)
+
+
+def node_delays(graph: LutGraph, family: str) -> tuple[dict[int, float], float]:
+    """Nanoseconds that a signal takes through every node of ``graph``, and those that every path takes besides.
+
+    ``family`` is one of :func:`timed_families`.
+    """
+    delays = cost_models()[family].delays
+    assert delays is not None
+    luts, lut_inputs = count_luts(graph), FAMILIES[family].lut_inputs
+    path = delays.period_ns(Counter(), luts)
+    amounts = ((net, _time_amounts(graph, graph.node(net), lut_inputs)) for net in graph)
+    return {net: delays.period_ns(amount, luts) - path for net, amount in amounts}, path
+
+
 def count_luts(graph: LutGraph) -> int:
     """LUTs of the network, of any number of inputs: its size as far as wires are concerned."""
     return sum(isinstance(graph.node(net).op, Lut) for net in graph)
