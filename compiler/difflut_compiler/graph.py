@@ -3,7 +3,8 @@
 Conventions, written down here once and valid everywhere in the compiler:
 
 * **Net.** Every node computes exactly one net and is named by an integer id that is never used twice. A net of width 1
-  is a bit, a wider one an unsigned word; only :class:`~difflut_compiler.ops.Input` words may be signed.
+  is a bit, a wider one an unsigned word; only :class:`~difflut_compiler.ops.Input` words may be signed, and these are
+  read by comparators only.
 * **Pins.** The ordered tuple ``operands`` of a node is the truth about what it reads; the same net may be read twice.
   The edges of the networkx graph are an index of it (a ``DiGraph`` keeps one edge per pair of nodes).
 * **Bit order.** Operand ``j`` of a LUT is address bit ``j``, least significant first; bit ``a`` of its table is the
@@ -15,7 +16,7 @@ Conventions, written down here once and valid everywhere in the compiler:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from difflut_compiler.errors import GraphError
 from difflut_compiler.evaluation import evaluate_nets
-from difflut_compiler.ops import AnyOp, Input, Operand, Output
+from difflut_compiler.ops import AnyOp, Compare, Input, Operand, Output, require
 
 
 class Origin(NamedTuple):
@@ -52,6 +53,12 @@ class Node(NamedTuple):
 def reads_signed(node: Node, nodes: Mapping[int, Node]) -> bool:
     """Whether ``node`` reads a signed input word among ``nodes``."""
     return any(isinstance(op := nodes[operand].op, Input) and op.signed for operand in node.operands)
+
+
+def _check_operands(op: AnyOp, operands: Sequence[Operand]) -> None:
+    op.check(operands)
+    signed = any(isinstance(operand.op, Input) and operand.op.signed for operand in operands)
+    require(not signed or isinstance(op, Compare), "reads a signed word, which only comparators do")
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ class LutGraph:
     def _place(self, net: int, op: AnyOp, operands: tuple[int, ...], origin: Origin) -> None:
         seen = [self.operand(operand) for operand in operands]
         try:
-            op.check(seen)
+            _check_operands(op, seen)
             node = Node(op, operands, op.width(seen), origin)
         except ValueError as error:
             raise GraphError(f"{op.kind} at {origin}: {error}") from None

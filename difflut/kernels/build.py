@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,6 +17,9 @@ from difflut.errors import KernelError
 
 # Products and sums may be contracted, but not reordered: results do not depend on the number of threads.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-w")
+
+CHECKSUM = ".sha256"
+"""Suffix of the file beside a library that says what the library was when it was compiled."""
 
 
 def find_compiler() -> str | None:
@@ -33,7 +37,8 @@ def build_library(compiler: str) -> Path:
 
     The cache is ``$DIFFLUT_CACHE_DIR``, else ``difflut`` in the user's cache folder. A library's name is a digest of
     everything that it depends on, and it appears there complete or not at all, so any number of processes may do this
-    at once, and on machines that share the folder.
+    at once, and on machines that share the folder. One that was damaged, or that somebody else could have written, is
+    compiled anew.
 
     Raises
     ------
@@ -41,14 +46,18 @@ def build_library(compiler: str) -> Path:
     """
     folder = kernel_sources()
     library = cache_folder() / f"cpu_kernels-{_digest(compiler, folder)}.so"
-    if library.is_file():
+    if _is_usable(library):
         return library
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             fresh = Path(scratch) / library.name
             _run([compiler, *FLAGS, "-o", str(fresh), str(folder / "cpu_kernels.cpp")])
+            fresh.chmod(0o755)
+            checksum = fresh.with_suffix(CHECKSUM)
+            checksum.write_text(_checksum(fresh), encoding="ascii")
             os.replace(fresh, library)
+            os.replace(checksum, library.with_suffix(CHECKSUM))
     except OSError as error:
         raise KernelError(
             f"The CPU kernels cannot be stored in {library.parent} ({error.strerror}); set DIFFLUT_CACHE_DIR to a "
@@ -62,6 +71,21 @@ def cache_folder() -> Path:
     if chosen := os.environ.get("DIFFLUT_CACHE_DIR"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "difflut"
+
+
+def _is_usable(library: Path) -> bool:
+    """Whether a library is the one that was compiled, and its user's own: loading it runs what is in it."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    try:
+        file = library.stat()
+        is_whole = library.with_suffix(CHECKSUM).read_text(encoding="ascii") == _checksum(library)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return is_whole and file.st_uid in (0, user) and not file.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _checksum(library: Path) -> str:
+    return hashlib.sha256(library.read_bytes()).hexdigest()
 
 
 def _digest(compiler: str, folder: Path) -> str:

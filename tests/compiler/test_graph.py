@@ -21,6 +21,7 @@ from difflut_compiler.graph_file import graph_from_json, graph_to_json
 from difflut_compiler.ops import (
     OP_BY_KIND,
     Add,
+    AnyOp,
     ArgMax,
     Compare,
     Concat,
@@ -213,6 +214,16 @@ def test_adding_names_the_place_that_is_wrong() -> None:
         graph.add(Lut(1, 1), (0,), origin=Origin("layers.0", 9))
     with pytest.raises(GraphError, match="net 77 is read but not in the graph"):
         graph.add(Lut(1, 1), (77,), origin=Origin("layers.0", 9))
+
+
+@pytest.mark.parametrize("op", [Lut(1, 0b10), PopCount(), Concat(), ArgMax(), Output("y")])
+def test_only_comparators_read_signed_words(op: AnyOp) -> None:
+    """Hardware has no sign for anything else: a bit that is -1 in the graph would be 1."""
+    graph = LutGraph("signed", ["input", "output"])
+    bit = graph.add(Input("feature_0", 1, signed=True), origin=Origin("input", 0))
+    graph.add(Compare(0), (bit,), origin=Origin("output", 0))
+    with pytest.raises(GraphError, match="reads a signed word, which only comparators do"):
+        graph.add(op, (bit,), origin=Origin("output", 1))
 
 
 def test_a_net_that_is_read_cannot_be_removed() -> None:

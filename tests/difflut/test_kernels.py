@@ -322,7 +322,29 @@ def test_a_library_is_compiled_once_per_compiler_and_sources(tmp_path: Path, mon
     (tmp_path / "sources" / "cpu_kernels.cpp").write_text("int other;\n")
     monkeypatch.setattr(build, "kernel_sources", lambda: tmp_path / "sources")
     assert build.build_library(compiler) != first
-    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".so", ".so"]
+    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".sha256", ".sha256", ".so", ".so"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda library: library.write_bytes(library.read_bytes()[:-1]), id="cut off"),
+        pytest.param(lambda library: library.write_bytes(b"planted"), id="another one"),
+        pytest.param(lambda library: library.with_suffix(build.CHECKSUM).unlink(), id="no checksum"),
+        pytest.param(lambda library: library.chmod(0o777), id="anybody may write it"),
+    ],
+)
+def test_a_library_that_is_not_what_was_compiled_is_compiled_anew(
+    spoil: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFLUT_CACHE_DIR", str(tmp_path / "cache"))
+    write_output = 'while [ "$1" != -o ]; do shift; done; echo compiled > "$2"'
+    compiler = make_compiler(tmp_path, f'[ "$1" = --version ] && echo fake 1.0 && exit; {write_output}')
+    library = build.build_library(compiler)
+    spoil(library)
+    assert build.build_library(compiler) == library
+    assert library.read_text() == "compiled\n"
+    assert library.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
