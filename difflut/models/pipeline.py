@@ -23,7 +23,7 @@ DEFAULT_SEED = 42
 @register_model("pipeline")
 @register_model("ConfiguredLUTModel")
 class ConfiguredLUTModel(BaseLUTModel):
-    """Encoder, layers with ReLU between them, and votes, as a `PipelineConfig` describes.
+    """Encoder, layers with ReLU between them, and votes, as a PipelineConfig describes.
 
     ReLU leaves bits as they are, so it costs nothing in hardware; in training it keeps gradients from answers below 0.
     """

@@ -22,7 +22,7 @@ from difflut_compiler.errors import CompilerError
 from difflut_compiler.synth import FAMILIES, SynthesisRequest, SynthesisResult, result_from_json, synthesise_network
 from difflut_compiler.synth import run as synth_run
 from difflut_compiler.synth.harness import harness_name, read_ports, write_harness
-from difflut_compiler.synth.netlist import NETLIST, PartNames, count_by_part, signal_of, synthesise
+from difflut_compiler.synth.netlist import HARNESS_FILE, NETLIST, PartNames, count_by_part, signal_of, synthesise
 from difflut_compiler.synth.nextpnr import read_critical_path
 from difflut_compiler.synth.results import HARNESS, INTERFACE, Area, PartArea
 from difflut_compiler.verify import vectors
@@ -275,7 +275,7 @@ def test_the_critical_path_is_the_clock_period_in_our_names(
     assert figures is not None
     period_ns = sum(step.logic_ns + step.routing_ns for step in figures.critical_path)
     assert period_ns == pytest.approx(1000 / figures.fmax_mhz, rel=0.01)
-    text = "".join(compiled.plan.files.values()) + (scratch / f"{harness_name(compiled.plan.top)}.v").read_text()
+    text = "".join(compiled.plan.files.values()) + (scratch / HARNESS_FILE).read_text()
     for step in figures.critical_path:
         assert step.part in (*compiled.graph.layers, HARNESS)
         assert re.search(rf"\b{re.escape(step.signal.split('[')[0])}\b", text), step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from difflut.layers import BaseLUTLayer, base_layer, layer_config
 from difflut.layers.layer_config import LayerConfig
 from difflut.nodes import NodeConfig
 from difflut.registry import REGISTRY
+from tests.documents.session import registry_restored
 
 
 class PlainLayer(BaseLUTLayer):
@@ -94,10 +96,11 @@ CLASSES: dict[str, type[BaseLUTLayer]] = {
 
 
 @pytest.fixture(params=CLASSES)
-def make_layer(request: pytest.FixtureRequest) -> type[BaseLUTLayer]:
-    """A custom layer class, looked up by its name; registered here, so that no other test meets it when it starts."""
-    register_layer(f"tests_{request.param}")(CLASSES[request.param])
-    return REGISTRY.get_layer(f"tests_{request.param}")
+def make_layer(request: pytest.FixtureRequest) -> Iterator[type[BaseLUTLayer]]:
+    """A custom layer class, looked up by its name; no other test meets it in the registry."""
+    with registry_restored():
+        register_layer(f"tests_{request.param}")(CLASSES[request.param])
+        yield REGISTRY.get_layer(f"tests_{request.param}")
 
 
 def test_it_has_what_its_constructor_said(make_layer: type[BaseLUTLayer]) -> None:

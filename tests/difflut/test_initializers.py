@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from difflut.models import ModelConfig, build_model
 from difflut.nodes import DiffLogicNode, DWNNode, LinearLUTNode, LutNode, NeuralLUTNode, ProbabilisticNode
 from difflut.registry import REGISTRY, register_initializer
+from tests.documents.session import registry_restored
 
 NODES = REGISTRY.list_nodes()
 NAMES = (
@@ -192,8 +193,9 @@ def test_configurations_name_initializers() -> None:
 
 
 def test_own_initializers_can_be_registered() -> None:
-    @register_initializer("Halves_Of_This_Test")
     def halves(parameter: Tensor) -> None:
         parameter.fill_(0.5)
 
-    assert (LinearLUTNode(init_fn="halves_of_this_test").weights == 0.5).all()
+    with registry_restored():
+        register_initializer("Halves_Of_This_Test")(halves)
+        assert (LinearLUTNode(init_fn="halves_of_this_test").weights == 0.5).all()

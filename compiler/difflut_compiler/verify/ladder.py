@@ -110,8 +110,10 @@ def _check_bits(
     graph: LutGraph, inputs: NDArray[np.int64], layers: Sequence[tuple[LayerAnswers, NDArray[np.bool_]]]
 ) -> int:
     """Compare the bits of layers on the first of the inputs; returns how many they are."""
+    if not layers:
+        return 0
     nets = [net for layer, _ in layers for net in layer.nets]
-    samples = len(layers[0][1]) if layers else 0
+    samples = len(layers[0][1])
     values = evaluate_nets(graph, inputs[:samples], nets) != 0
     ends = np.cumsum([len(layer.nets) for layer, _ in layers], dtype=np.int64)
     for (layer, expected), found in zip(layers, np.split(values, ends[:-1]), strict=True):
