@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from difflut.models import BaseLUTModel, ModelConfig, build_model
+from difflut.models import BaseLUTModel, ModelConfig, build_model, load_model, save_model
 from difflut.registry import REGISTRY
 from difflut_compiler.lower import lower
 from difflut_compiler.verify.simulate import pack_features
@@ -17,6 +22,7 @@ from plain_simulation import answers, as_answers
 from tests.compiler.designs import design_of
 from tests.compiler.needs import need
 
+ROOT = Path(__file__).resolve().parents[1]
 CONVOLUTION = {"out_channels": 6, "receptive_field": 2, "padding": 1, "tree_depth": 1, "n_inputs_per_node": 2}
 KINDS: dict[str, dict[str, Any]] = {
     **{name: {"layer_type": name} for name in REGISTRY.list_layers()},
@@ -84,3 +90,43 @@ def test_model_graph_and_verilog_answer_alike(node: str, kind: str, encoder: str
     assert design.graph.evaluate(inputs.numpy())["class_index"].tolist() == expected
     words = pack_features(design.graph, np.asarray(inputs.numpy()))
     assert answers(design.plan, words, tmp_path) == as_answers(expected, design.plan)
+
+
+def is_in_the_square(node: str, kind: str, encoder: str) -> bool:
+    """A Latin square of the combinations: every node type in every kind of layer, behind an encoder each."""
+    nodes, encoders = REGISTRY.list_nodes(), REGISTRY.list_encoders()
+    return (nodes.index(node) + list(KINDS).index(kind)) % len(encoders) == encoders.index(encoder)
+
+
+def digest(path: Path, inputs: torch.Tensor) -> str:
+    """What a saved model answers, and every byte of its Verilog and its VHDL."""
+    model = load_model(path)
+    with torch.no_grad():
+        content = model(inputs).numpy().tobytes()
+    for target in ("verilog", "vhdl"):
+        plan = design_of(lower(model, "network"), target=target, pipeline="layers").plan
+        content += json.dumps(sorted(plan.files.items())).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+READER = """
+import sys
+from pathlib import Path
+from rtl_tests.test_every_combination import digest, iris
+
+for path in sorted(Path(sys.argv[1]).glob("*.pth")):
+    print(path.name, digest(path, iris()))
+"""
+
+
+def test_saved_models_answer_and_compile_to_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    data = iris()
+    for node, kind, encoder in filter(lambda one: is_in_the_square(*one), COMBINATIONS):
+        save_model(build(node, kind, encoder, data), tmp_path / f"{node}-{kind}-{encoder}.pth")
+    here = [f"{path.name} {digest(path, data)}" for path in sorted(tmp_path.glob("*.pth"))]
+    assert len(here) == len(REGISTRY.list_nodes()) * len(KINDS)
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join([".", *sys.path])}
+    command = [sys.executable, "-c", READER, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == here
