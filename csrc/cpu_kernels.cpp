@@ -202,11 +202,12 @@ struct DifferenceGradient {
   }
 };
 
-// The rule of the multilinear extension.
+// The rule of the multilinear extension, from the coefficients (nodes, outputs, 2**n) of its polynomials: in that form
+// a derivative takes a third fewer operations than from the tables.
 template <int n>
 struct ExpectedGradient {
   const float* grad;
-  const float* table;
+  const float* coefficients;
   const float* features;
   const int64_t* wiring;
   int64_t outputs;
@@ -215,23 +216,26 @@ struct ExpectedGradient {
   struct Node {
     PinReader<n> pins;
     const float* grad;
-    const float* table;
+    const float* coefficients;
     int64_t outputs;
     size_t batch;
     DL_INLINE void at(size_t sample, Lanes* result) const {
       using H = Halves<n>;
-      Lanes x[n], low[H::columns], high[H::rows];
+      Lanes x[n];
       pins.read(sample, x);
-      corner_weights<H::low_pins>(x, low);
-      corner_weights<H::high_pins>(x + H::low_pins, high);
+      const Lanes* high = x + H::low_pins;
       for (int64_t o = 0; o < outputs; ++o) {
-        const float* entries = table + (o << n);
+        const float* own = coefficients + (o << n);
         const Lanes g = load(grad + o * batch + sample);
-        Lanes slopes[n], by_row[H::rows], by_column[H::columns];
-        weigh_columns<H::columns, H::rows>(entries, 1, H::columns, high, by_column);
+        Lanes slopes[n], by_column[H::columns], by_row[H::rows];
+#pragma GCC unroll 16
+        for (int c = 0; c < H::columns; ++c)
+          by_column[c] = evaluate_polynomial<H::high_pins>(own + c, H::columns, high);
         derivatives<H::low_pins>(by_column, x, slopes);
-        weigh_columns<H::rows, H::columns>(entries, H::columns, 1, low, by_row);
-        derivatives<H::high_pins>(by_row, x + H::low_pins, slopes + H::low_pins);
+#pragma GCC unroll 16
+        for (int r = 0; r < H::rows; ++r)
+          by_row[r] = evaluate_polynomial<H::low_pins>(own + r * H::columns, 1, x);
+        derivatives<H::high_pins>(by_row, high, slopes + H::low_pins);
 #pragma GCC unroll 8
         for (int j = 0; j < n; ++j) result[j] = o == 0 ? g * slopes[j] : result[j] + g * slopes[j];
       }
@@ -239,7 +243,7 @@ struct ExpectedGradient {
   };
   Node node(int64_t index) const {
     return {PinReader<n>(features, wiring, index, batch), grad + index * outputs * batch,
-            table + (index * outputs << n), outputs, batch};
+            coefficients + (index * outputs << n), outputs, batch};
   }
 };
 
@@ -413,6 +417,31 @@ DL_INLINE void walsh_transform(Lanes* chunk) {
       }
 }
 
+// coefficients (tables, 2**n) of the polynomials that are linear in each pin and take the tables' values at the corners.
+template <int n>
+void find_coefficients(const float* table, float* coefficients, int64_t tables, int threads) {
+  constexpr int size = 1 << n, floats = std::max(size, LANES), together = floats / size, count = floats / LANES;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t first = 0; first < tables; first += together) {
+    const size_t bytes = std::min<int64_t>(together, tables - first) * size * sizeof(float);
+    Lanes chunk[count] = {};
+    memcpy(chunk, table + first * size, bytes);
+#pragma GCC unroll 4
+    for (int stride = 1; stride < size && stride < LANES; stride *= 2)
+#pragma GCC unroll 16
+      for (int i = 0; i < count; ++i) {
+        const Lanes below = __builtin_shuffle(chunk[i], lane_numbers() & ~stride);
+        chunk[i] -= (lane_numbers() & stride) != 0 ? below : Lanes{};
+      }
+#pragma GCC unroll 4
+    for (int stride = 1; stride < count; stride *= 2)
+#pragma GCC unroll 16
+      for (int i = 0; i < count; ++i)
+        if (i & stride) chunk[i] -= chunk[i & ~stride];
+    memcpy(coefficients + first * size, chunk, bytes);
+  }
+}
+
 // Entries 16 * i to 16 * i + 15 of the differences of a table across address bit j, with that bit left out.
 DL_INLINE Lanes difference_across(const Lanes* table, int i, int j) {
   if (j >= 4) {  // the bit counts chunks
@@ -464,7 +493,7 @@ enum { GIVEN, DIFFERENCES, EXPECTED };
 
 struct RuleArguments {
   const float* grad;       // of the outputs; of the pins, where they are given
-  const float* table;      // the tables, or the differences of hard look-ups
+  const float* table;      // the differences of hard look-ups, or the coefficients of multilinear extensions
   const uint8_t* address;  // of hard look-ups
   const float* features;
   const int64_t* wiring;
@@ -517,6 +546,10 @@ DL_EXPORT dl_expect_table_gradient(int n, const float* grad, const float* featur
 
 DL_EXPORT dl_spread(int n, const float* table, const float* diagonal, float* differences, int64_t tables, int threads) {
   with_pins(n, [=](auto pins) { spread<pins>(table, diagonal, differences, tables, threads); });
+}
+
+DL_EXPORT dl_find_coefficients(int n, const float* table, float* coefficients, int64_t tables, int threads) {
+  with_pins(n, [=](auto pins) { find_coefficients<pins>(table, coefficients, tables, threads); });
 }
 
 DL_EXPORT dl_choose(const float* logits, const int64_t* candidates, int64_t* chosen, int64_t pins, int64_t choices,

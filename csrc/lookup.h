@@ -47,23 +47,38 @@ DL_INLINE void weigh_columns(const float* table, int row_stride, int column_stri
     for (int r = 0; r < rows; ++r) sums[r] += table[r * row_stride + c * column_stride] * weights[c];
 }
 
-// The derivative of the multilinear extension of `values` in each of its pins; overwrites `values`.
+// A polynomial that is linear in each of its pins, from its coefficients: coefficients[a * stride] is that of the
+// product of the pins whose bits are set in a.
 template <int pins, class V>
-DL_INLINE void derivatives(V* values, const V* x, V* result) {
+DL_INLINE V evaluate_polynomial(const float* coefficients, int stride, const V* x) {
+  if constexpr (pins == 0) {
+    return V{} + coefficients[0];
+  } else if constexpr (pins == 1) {
+    return coefficients[0] + x[0] * coefficients[stride];
+  } else {
+    const V low = evaluate_polynomial<pins - 1>(coefficients, stride, x);
+    const V high = evaluate_polynomial<pins - 1>(coefficients + (stride << (pins - 1)), stride, x);
+    return low + x[pins - 1] * high;
+  }
+}
+
+// The derivatives of such a polynomial in each of its pins, from coefficients that are values; overwrites them.
+template <int pins, class V>
+DL_INLINE void derivatives(V* coefficients, const V* x, V* result) {
   if constexpr (pins == 1) {
-    result[0] = values[1] - values[0];
+    result[0] = coefficients[1];
   } else if constexpr (pins > 1) {
     constexpr int half = 1 << (pins - 1);
-    V differences[half];
+    V slope[half];
 #pragma GCC unroll 16
-    for (int a = 0; a < half; ++a) differences[a] = values[half + a] - values[a];
+    for (int a = 0; a < half; ++a) slope[a] = coefficients[half + a];
 #pragma GCC unroll 16
-    for (int a = 0; a < half; ++a) values[a] += x[pins - 1] * differences[a];
+    for (int a = 0; a < half; ++a) coefficients[a] += x[pins - 1] * slope[a];
 #pragma GCC unroll 8
     for (int j = pins - 2; j >= 0; --j)
 #pragma GCC unroll 16
-      for (int a = 0; a < 1 << j; ++a) differences[a] += x[j] * (differences[a + (1 << j)] - differences[a]);
-    result[pins - 1] = differences[0];
-    derivatives<pins - 1>(values, x, result);
+      for (int a = 0; a < 1 << j; ++a) slope[a] += x[j] * slope[a | 1 << j];
+    result[pins - 1] = slope[0];
+    derivatives<pins - 1>(coefficients, x, result);
   }
 }

@@ -42,6 +42,7 @@ _ARGUMENTS = {
     "dl_expect": (_INT, *[_POINTER] * 4, *[_COUNT] * 3, _INT),
     "dl_expect_table_gradient": (_INT, *[_POINTER] * 4, *[_COUNT] * 3, _INT),
     "dl_spread": (_INT, *[_POINTER] * 3, _COUNT, _INT),
+    "dl_find_coefficients": (_INT, *[_POINTER] * 2, _COUNT, _INT),
     "dl_choose": (*[_POINTER] * 3, *[_COUNT] * 2, _INT),
     "dl_sum_by_feature": (_INT, _INT, _POINTER, _POINTER, _COUNT, _INT),
     "dl_correlate": (_INT, _INT, *[_POINTER] * 3, *[_COUNT] * 2, _INT),
@@ -117,13 +118,24 @@ def spread(table: Tensor, diagonal: Tensor) -> Tensor:
     return result
 
 
+def find_coefficients(table: Tensor) -> Tensor:
+    """Return the coefficients (nodes, outputs, 2**n) of the tables' multilinear extensions.
+
+    Coefficient a is that of the product of the pins whose bits are set in a.
+    """
+    nodes, outputs, entries = table.shape
+    result = torch.empty_like(table)
+    _call("dl_find_coefficients", entries.bit_length() - 1, table, result, nodes * outputs)
+    return result
+
+
 def sum_by_feature(kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
     """Return the gradient (inputs, batch) of the features, summed over the pins that read them.
 
     Parameters
     ----------
     kind : what the gradient of a pin is computed from: GIVEN, it is `grad` (nodes * n, batch); DIFFERENCES, `table` is
-        what `spread` returned; EXPECTED, `table` is the table of `expect`.
+        what `spread` returned; EXPECTED, what `find_coefficients` returned.
     grad : gradient of the values, (nodes * outputs, batch).
     address : as `read_tables` returned it; not read unless `kind` is DIFFERENCES.
     features, wiring : as in `read_tables`.

@@ -55,6 +55,10 @@ def _shapes_spread(table: Tensor, diagonal: Tensor) -> Tensor:
     return table.new_empty(nodes, outputs, entries.bit_length() - 1, entries // 2)
 
 
+def _shapes_find_coefficients(table: Tensor) -> Tensor:
+    return torch.empty_like(table, memory_format=torch.contiguous_format)
+
+
 def _shapes_sum_by_feature(
     kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor
 ) -> Tensor:
@@ -88,6 +92,7 @@ _define(
     _shapes_expect_table_gradient,
 )
 _define("spread(Tensor table, Tensor diagonal) -> Tensor", cpu.spread, _shapes_spread)
+_define("find_coefficients(Tensor table) -> Tensor", cpu.find_coefficients, _shapes_find_coefficients)
 _define(f"sum_by_feature({_RULE}) -> Tensor", cpu.sum_by_feature, _shapes_sum_by_feature)
 _define(f"correlate({_RULE}, Tensor candidates) -> Tensor", cpu.correlate, _shapes_correlate)
 _define(
@@ -102,6 +107,7 @@ expect = torch.ops.difflut.expect
 sum_entries = torch.ops.difflut.sum_entries
 expect_table_gradient = torch.ops.difflut.expect_table_gradient
 spread = torch.ops.difflut.spread
+find_coefficients = torch.ops.difflut.find_coefficients
 sum_by_feature = torch.ops.difflut.sum_by_feature
 correlate = torch.ops.difflut.correlate
 differentiate_choice = torch.ops.difflut.differentiate_choice

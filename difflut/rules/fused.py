@@ -83,7 +83,7 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None
     n = wiring.shape[1]
     grad_table = grad_features = grad_logits = None
     if ctx.rule.diagonal is None:
-        kind, weights = EXPECTED, table
+        kind, weights = EXPECTED, ops.find_coefficients(table)
         if ctx.needs_input_grad[0]:
             grad_table = ops.expect_table_gradient(rows, features, wiring)
     else:

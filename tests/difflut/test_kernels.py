@@ -235,6 +235,7 @@ def test_operators_say_what_shapes_they_return() -> None:
         ops.sum_entries: (rows, address, 3),
         ops.expect_table_gradient: (rows, features, case.wiring),
         ops.spread: (table, torch.ones(8)),
+        ops.find_coefficients: (table,),
         ops.sum_by_feature: rule,
         ops.correlate: (*rule, candidates),
         ops.differentiate_choice: (torch.ones_like(logits), logits.detach(), 0.5),
