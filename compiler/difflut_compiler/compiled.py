@@ -11,6 +11,7 @@ from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import read_graph
+from difflut_compiler.names import check_identifier
 from difflut_compiler.output import CERTIFICATE
 from difflut_compiler.targets import find_target
 
@@ -30,12 +31,27 @@ def load_compiled(folder: Path) -> CompiledNetwork:
     """Read an output folder; raises :class:`CompilerError` unless it is whole and holds the hardware it speaks of."""
     certificate = _read_json(folder, CERTIFICATE)
     report = _read_json(folder, "report.json")
-    if any(rung["status"] == "failed" for rung in certificate["rungs"]):
-        raise CompilerError(f"{folder} holds no hardware: a check of its compile failed; see {CERTIFICATE}")
+    try:
+        if any(rung["status"] == "failed" for rung in certificate["rungs"]):
+            raise CompilerError(f"{folder} holds no hardware: a check of its compile failed; see {CERTIFICATE}")
+        plan = _read_plan(folder, report)
+        is_whole = plan.digest() == certificate["files_sha256"]
+    except (KeyError, TypeError, ValueError):  # whatever a file that no compile wrote may lack
+        raise CompilerError(f"{folder} holds no result of this compiler; compile again") from None
+    if not is_whole:
+        raise CompilerError(f"the hardware in {folder} is not what was compiled; compile again")
+    return CompiledNetwork(folder, plan, read_graph(folder / "graph.json"), report, certificate)
+
+
+def _read_plan(folder: Path, report: dict[str, Any]) -> BuildPlan:
+    """The hardware of which a report speaks."""
     target = find_target(report["target"])
     place = folder / target.folder
-    plan = BuildPlan(
-        top=report["top"],
+    for name in (*report["files"], *report["binary_files"]):
+        if Path(name).name != name:
+            raise CompilerError(f"{folder}: {name!r} is no name of a file; compile again")
+    return BuildPlan(
+        top=check_identifier(report["top"], "the top name"),
         target=target.name,
         language=target.language,
         files={name: _read(place / name) for name in report["files"]},
@@ -44,15 +60,12 @@ def load_compiled(folder: Path) -> CompiledNetwork:
         feature_bits=report["input"]["features"] * report["input"]["bits"],
         outputs=report["outputs"],
     )
-    if plan.digest() != certificate["files_sha256"]:
-        raise CompilerError(f"the hardware in {place} is not what was compiled; compile again")
-    return CompiledNetwork(folder, plan, read_graph(folder / "graph.json"), report, certificate)
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         data: dict[str, Any] = json.loads(_read(folder / name))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CompilerError(f"{folder / name} is no readable JSON file; compile again") from None
     return data
 

@@ -18,6 +18,7 @@ from difflut_compiler.ops import (
     AnyOp,
     ArgMax,
     Compare,
+    Concat,
     Const,
     Folded,
     Greater,
@@ -262,6 +263,8 @@ ILLEGAL: list[tuple[AnyOp, list[Operand]]] = [
     (PopCount(), []),
     (PopCount(), [WORD]),
     (PopCount(-1), [BIT]),
+    (Concat(), []),
+    (Concat(), [BIT, WORD]),
     (Add(3), [WORD, BIT]),
     (Add(9), [WORD]),
     (Greater(), [WORD]),
@@ -275,7 +278,7 @@ ILLEGAL: list[tuple[AnyOp, list[Operand]]] = [
 
 @pytest.mark.parametrize(("op", "operands"), ILLEGAL, ids=lambda value: str(value)[:40])
 def test_illegal_operands_are_refused(op: AnyOp, operands: list[Operand]) -> None:
-    with pytest.raises(ValueError, match=r"operand|bits|fit|fan-in|reads|counts|compares|narrower|selects|below zero"):
+    with pytest.raises(ValueError, match=r"operand|bits?|fit|fan-in|reads|counts|compares|narrower|selects|zero"):
         op.check(operands)
 
 
