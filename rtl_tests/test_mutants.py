@@ -28,8 +28,8 @@ SITES = 1
 
 
 @cache
-def design(target: str, pipeline: str, signed: bool) -> Design:
-    return design_of(small_graph(signed), target=target, pipeline=pipeline)
+def design(target: str, pipeline: str, signed: bool, adders: bool) -> Design:
+    return design_of(small_graph(signed), target=target, pipeline=pipeline, adders=adders)
 
 
 def flip_hex(match: re.Match[str]) -> str:
@@ -48,7 +48,9 @@ def neighbour(match: re.Match[str]) -> str:
 WORD = r"((?:\{[^}]*\}|\w+)(?:\[\d+\])?)"
 VERILOG: dict[str, tuple[str, Change]] = {
     "table bit": (r"(LUT_\d+ = \d+'h)([0-9a-f]+)", flip_hex),
-    "table bit of a count": (r"(ONES_OF_\d_BIT_\d = \d+'h)([0-9a-f]+)", flip_hex),
+    "table bit of a counter": (r"(LUT_\d+_bit\d_\d+ = \d+'h)([0-9a-f]+)", flip_hex),
+    "counter reads a bit twice": (r"(LUT_\d+_bit\d_\d+\[\{)(\w+\[\d+\]), \w+\[\d+\]", r"\1\2, \2"),
+    "bits of a count exchanged": (r"(_count = \{.*?)(\w+\[\d+\]), (\w+\[\d+\])\}", r"\1\3, \2}"),
     "address pins swapped": (r"(LUT_\d+\[\{)(\w+\[\d\]), (\w+\[\d\])", r"\1\3, \2"),
     "wrong bit of a bus": (r"(LUT_\d+\[\{encoder_[qd]\[)(\d)(\])", neighbour),
     "another table": (r"= LUT_\d+\[", "= LUT_4["),
@@ -58,8 +60,6 @@ VERILOG: dict[str, tuple[str, Change]] = {
     "wrong feature": (r"features\[2:0\]", "features[5:3]"),
     "wrong slice": (r"features\[2:0\]", "features[3:1]"),
     "sign ignored": (r"\$signed\((features\[\d:\d\])\) >= \$signed\((3'h\d)\)", r"\1 >= \2"),
-    "wrong operand of a sum": (rf"= {WORD} \+ {WORD};", r"= \1 + \1;"),
-    "sum to difference": (r" \+ ", " - "),
     "ties to the right": (r"(right_wins\d = .*) > ", r"\1 >= "),
     "comparison reversed": (r"(right_wins\d = .*) > ", r"\1 < "),
     "multiplexer swapped": (r"\? (.+) : (.+);", r"? \2 : \1;"),
@@ -75,6 +75,11 @@ VERILOG: dict[str, tuple[str, Change]] = {
     "input left unconnected": (r"    \.(encoder_[qd]|layer_0_[qd])\(\1\),\n", ""),
     "module left out": (r"(?s)  net_layer_0 .*?\);\n", ""),
 }
+VERILOG_ADDERS: dict[str, tuple[str, Change]] = {
+    "table bit of a count": (r"(ONES_OF_\d_BIT_\d = \d+'h)([0-9a-f]+)", flip_hex),
+    "wrong operand of a sum": (rf"= {WORD} \+ {WORD};", r"= \1 + \1;"),
+    "sum to difference": (r" \+ ", " - "),
+}
 VERILOG_CLOCKED: dict[str, tuple[str, Change]] = {
     "register removed": (r"always @\(posedge clk\)", "always @*"),
     "falling edge": (r"posedge clk", "negedge clk"),
@@ -88,6 +93,12 @@ VERILOG_CLOCKED: dict[str, tuple[str, Change]] = {
 }
 VHDL: dict[str, tuple[str, Change]] = {
     "table bit": (r'(<= lut\(X")([0-9a-f]+)', flip_hex),
+    "table bit of a counter": (r'(class_counts_d\(\d+\) <= lut\(X")([0-9a-f]+)', flip_hex),
+    "counter reads a bit twice": (
+        r'(class_counts_d\(\d+\) <= lut\(X"\w+", )(\w+\(\d+\)) & \w+\(\d+\)',
+        r"\1\2 & \2",
+    ),
+    "bits of a count exchanged": (r"(_count <= .*?)(\b\w+\(\d+\)) & (\w+\(\d+\))\)", r"\1\3 & \2)"),
     "address pins swapped": (r'(lut\(X"\w+", )(\w+\(\d\)) & (\w+\(\d\))', r"\1\3 & \2"),
     "wrong bit of a bus": (r'(lut\(X"\w+", encoder_[qd]\()(\d)(\))', neighbour),
     "comparator constant": (r"(?<=\) >= )-?\d", lambda match: str(min(int(match[0]) + 1, 7))),
@@ -95,8 +106,6 @@ VHDL: dict[str, tuple[str, Change]] = {
     "at least to less": (r">=", "<"),
     "wrong feature": (r"features\(2 downto 0\)", "features(5 downto 3)"),
     "sign misread": (r"unsigned\(features", "signed(features"),
-    "wrong operand of a sum": (r"\((extend\(.*?, \d\)) \+ (extend\(.*?, \d\))\)", r"(\1 + \1)"),
-    "sum to difference": (r" \+ ", " - "),
     "ties to the right": (r"(right_wins\d <= .*) > ", r"\1 >= "),
     "multiplexer swapped": (r"<= (.+) when (.+) else (.+);", r"<= \3 when \2 else \1;"),
     "wrong position": (r'B"(01|00)" when|B"(01|00)";', lambda match: match[0].replace("0", "1", 1)),
@@ -104,7 +113,12 @@ VHDL: dict[str, tuple[str, Change]] = {
     "bit stuck at zero": (r"(layer_0_d\(\d+\) <= )[^;]*;", r"\1'0';"),
     "output wired to another word": (r"class_index <= .*;", "class_index <= features(1 downto 0);"),
     "output inverted": (r"class_index <= (.*);", r"class_index <= not \1;"),
-    "input left unconnected": (r"( +layer_0_[qd] => )layer_0_[qd],", r'\1"00000000000000",'),
+    "input left unconnected": (r"( +layer_0_[qd] => )layer_0_[qd],", r"\1(others => '0'),"),
+}
+VHDL_ADDERS: dict[str, tuple[str, Change]] = {
+    "table bit of a count": (r'(\n +(?:& )?lut\(X")([0-9a-f]+)', flip_hex),
+    "wrong operand of a sum": (r"\((extend\(.*?, \d\)) \+ (extend\(.*?, \d\))\)", r"(\1 + \1)"),
+    "sum to difference": (r" \+ ", " - "),
 }
 VHDL_CLOCKED: dict[str, tuple[str, Change]] = {
     "register removed": (
@@ -120,12 +134,12 @@ SYSTEMVERILOG_CLOCKED = {
 }
 SYSTEMVERILOG_CLOCKED["register removed"] = (r"always_ff @\(posedge clk\)", "always @*")
 MISTAKES = {
-    ("verilog", "none"): VERILOG,
-    ("verilog", "layers"): VERILOG | VERILOG_CLOCKED,
-    ("systemverilog", "none"): VERILOG,
-    ("systemverilog", "layers"): VERILOG | SYSTEMVERILOG_CLOCKED,
-    ("vhdl", "none"): VHDL,
-    ("vhdl", "layers"): VHDL | VHDL_CLOCKED,
+    ("verilog", "none"): VERILOG | VERILOG_ADDERS,
+    ("verilog", "layers"): VERILOG | VERILOG_ADDERS | VERILOG_CLOCKED,
+    ("systemverilog", "none"): VERILOG | VERILOG_ADDERS,
+    ("systemverilog", "layers"): VERILOG | VERILOG_ADDERS | SYSTEMVERILOG_CLOCKED,
+    ("vhdl", "none"): VHDL | VHDL_ADDERS,
+    ("vhdl", "layers"): VHDL | VHDL_ADDERS | VHDL_CLOCKED,
 }
 KINDS = [
     pytest.param(target, pipeline, kind, id=f"{target}-{pipeline}-{kind}")
@@ -150,7 +164,7 @@ def simulate_all(plan: BuildPlan, graph: LutGraph, folder: Path) -> list[str]:
 def check_mistake(target: str, pipeline: str, kind: str, sites: int, folder: Path) -> None:
     pattern, change = MISTAKES[target, pipeline][kind]
     signed = kind != "sign misread" and (pipeline == "layers" or kind == "sign ignored")
-    good = design(target, pipeline, signed)
+    good = design(target, pipeline, signed, adders=kind in VERILOG_ADDERS | VHDL_ADDERS)
     right = as_answers(good.expected(all_inputs(good.original)), good.plan)
     found = find(good.plan, pattern)
     assert found, f"nothing in the text matches {pattern}"
@@ -172,11 +186,12 @@ def check_mistake(target: str, pipeline: str, kind: str, sites: int, folder: Pat
 
 @pytest.mark.parametrize(("target", "pipeline"), list(MISTAKES))
 @pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("adders", [False, True])
 def test_unchanged_hardware_answers_right_and_is_proven(
-    target: str, pipeline: str, signed: bool, tmp_path: Path
+    target: str, pipeline: str, signed: bool, adders: bool, tmp_path: Path
 ) -> None:
     need_tools(target)
-    good = design(target, pipeline, signed)
+    good = design(target, pipeline, signed, adders)
     right = as_answers(good.expected(all_inputs(good.original)), good.plan)
     assert len(set(right)) == 3
     assert simulate_all(good.plan, good.original, tmp_path / "simulation") == right
@@ -197,6 +212,6 @@ def test_a_mistake_is_refused_wherever_it_is(target: str, pipeline: str, kind: s
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    good = design("verilog", "layers", True)
+    good = design("verilog", "layers", True, adders=False)
     files = {name: text for name, text in good.plan.files.items() if name != "net_argmax.v"}
     assert not is_proven(good, with_files(good.plan, files), tmp_path)

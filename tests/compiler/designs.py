@@ -10,11 +10,11 @@ from pathlib import Path
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
+from difflut_compiler.passes import EXPAND, OPTIMISE, ExpandPopCount, run_passes
 from difflut_compiler.schedule import Schedule, schedule
 from difflut_compiler.targets import TARGETS, HardwareTarget
 from difflut_compiler.verify.languages import language_of
-from tests.compiler.random_graphs import PLAIN, Inputs, Shape, make_graph, random_inputs, slow_outputs
+from tests.compiler.random_graphs import PLAIN, Inputs, Shape, make_graph, random_inputs, slow_outputs, with_adders
 
 HDL_TARGETS = [name for name, target in TARGETS.items() if isinstance(target, HardwareTarget)]
 CIRCUIT_TARGETS = [name for name in TARGETS if name not in HDL_TARGETS]
@@ -41,11 +41,15 @@ def make_design(shape: Shape = PLAIN, seed: int = 0, *, target: str = "verilog",
     return design_of(make_graph(shape, seed), target=target, pipeline=pipeline)
 
 
-def design_of(original: LutGraph, *, target: str, pipeline: str) -> Design:
+def design_of(original: LutGraph, *, target: str, pipeline: str, adders: bool = False) -> Design:
+    """Hardware of a graph; with ``adders``, votes are counted by popcounts and adders instead of trees of LUTs."""
     graph = original.copy()
+    expand = [one for one in EXPAND if not (adders and isinstance(one, ExpandPopCount))]
     inputs = random_inputs(graph, 64)
     run_passes(graph, OPTIMISE, inputs)
-    run_passes(graph, EXPAND, inputs, repeat=False)
+    if adders:
+        graph = with_adders(graph)
+    run_passes(graph, expand, inputs, repeat=False)
     scheduled = schedule(graph, pipeline)
     return Design(original, scheduled, emit(scheduled, TARGETS[target], "net"))
 

@@ -24,6 +24,7 @@ from difflut_compiler.ops import (
     Output,
     PopCount,
     Register,
+    bits_for,
 )
 
 Inputs = NDArray[np.int64]
@@ -158,6 +159,36 @@ def small_graph(signed: bool) -> LutGraph:
     graph.add(Output("class_index"), (winner,), origin=Origin("output", 0))
     graph.verify()
     return graph
+
+
+def with_adders(graph: LutGraph) -> LutGraph:
+    """The same graph with counts of two to six bits and adders of them, which hardware may have, instead of popcounts.
+
+    Adders come in graphs from files; no pass makes them.
+    """
+    summed = graph.copy()
+    counts = {net: node for net, node in graph.snapshot().items() if isinstance(node.op, PopCount)}
+    summed.redirect({net: _add_up(summed, node) for net, node in counts.items()})
+    summed.verify()
+    return summed
+
+
+def _add_up(graph: LutGraph, count: Node) -> int:
+    assert isinstance(count.op, PopCount)
+    offset, origin = count.op.offset, count.origin
+    parts: list[tuple[int, int]] = []  # a net and the greatest value it can have
+    for start in range(0, len(count.operands), 6):
+        bits = count.operands[start : start + 6]
+        name = origin._replace(part=f"count{start // 6}")
+        parts.append((bits[0] if len(bits) == 1 else graph.add(PopCount(), bits, origin=name), len(bits)))
+    if offset:
+        constant = Const(offset, bits_for(offset))
+        parts.append((graph.add(constant, origin=origin._replace(part="offset")), offset))
+    total, greatest = parts[0]
+    for number, (part, more) in enumerate(parts[1:]):
+        greatest += more
+        total = graph.add(Add(bits_for(greatest)), (total, part), origin=origin._replace(part=f"sum{number}"))
+    return total
 
 
 def random_inputs(graph: LutGraph, samples: int, seed: int = 0) -> Inputs:

@@ -84,15 +84,18 @@ def test_popcount_counts_ones_from_its_offset(rows: list[list[int]], offset: int
 @pytest.mark.parametrize(
     ("op", "operand_values"),
     [
+        (Concat(), (range(2), range(2), range(2))),
         (Add(3), (range(8), range(8))),
         (Add(4), (range(8), range(4))),
         (Greater(), (range(8), range(6))),
         (Mux(), (range(2), range(5), range(3))),
         (ArgMax(), (range(4), range(4), range(4), range(4))),
     ],
-    ids=["add", "wider add", "greater", "mux", "argmax"],
+    ids=["concat", "add", "wider add", "greater", "mux", "argmax"],
 )
-def test_word_operations_on_all_values(op: Add | Greater | Mux | ArgMax, operand_values: Sequence[range]) -> None:
+def test_word_operations_on_all_values(
+    op: Concat | Add | Greater | Mux | ArgMax, operand_values: Sequence[range]
+) -> None:
     rows = np.stack([axis.ravel() for axis in np.meshgrid(*map(list, operand_values), indexing="ij")])
     assert op.evaluate(rows).tolist() == [slow(op, column) for column in rows.T.tolist()]
 
@@ -165,7 +168,7 @@ def values_of(operand: Operand) -> range:
     return range(1 << operand.width) if operand.constant is None else range(operand.constant, operand.constant + 1)
 
 
-def check_fold(op: Add | Greater | Mux, operands: list[Operand]) -> bool:
+def check_fold(op: Concat | Add | Greater | Mux, operands: list[Operand]) -> bool:
     """Whether ``op`` folds; if it does, to the same value for all values of the operands."""
     op.check(operands)
     folded = op.fold(operands)
@@ -174,6 +177,11 @@ def check_fold(op: Add | Greater | Mux, operands: list[Operand]) -> bool:
     for values in itertools.product(*map(values_of, operands)):
         assert slow_folded(folded, list(values)) == slow(op, list(values))
     return True
+
+
+@given(st.lists(st.sampled_from([BIT, Operand(Const(0), 1), Operand(Const(1), 1)]), min_size=1, max_size=6))
+def test_joined_bits_fold_exactly_where_all_are_constant(bits: list[Operand]) -> None:
+    assert check_fold(Concat(), bits) == (BIT not in bits)
 
 
 @given(WORDS, WORDS)
@@ -278,7 +286,8 @@ ILLEGAL: list[tuple[AnyOp, list[Operand]]] = [
 
 @pytest.mark.parametrize(("op", "operands"), ILLEGAL, ids=lambda value: str(value)[:40])
 def test_illegal_operands_are_refused(op: AnyOp, operands: list[Operand]) -> None:
-    with pytest.raises(ValueError, match=r"operand|bits?|fit|fan-in|reads|counts|compares|narrower|selects|zero"):
+    reasons = "operand|bits|fit|fan-in|reads|counts|joins|compares|narrower|selects|below zero"
+    with pytest.raises(ValueError, match=reasons):
         op.check(operands)
 
 

@@ -12,7 +12,7 @@ import pytest
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, Compare, Const, Greater, Lut, Mux, PopCount, Register
+from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux, PopCount, Register
 from difflut_compiler.schedule import PIPELINES
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify import languages, prove_files
@@ -23,7 +23,7 @@ from difflut_compiler.verify.netlist import read_back
 from difflut_compiler.verify.prove_files import prove_netlist, prove_whole
 from tests.compiler.designs import HDL_TARGETS, Design, design_of, edit, is_proven, make_design
 from tests.compiler.needs import need_for_target
-from tests.compiler.random_graphs import Shape, all_inputs, random_inputs, slow_clocked, small_graph
+from tests.compiler.random_graphs import Shape, all_inputs, make_graph, random_inputs, slow_clocked, small_graph
 
 SHAPES = {
     "plain": Shape(),
@@ -69,6 +69,15 @@ def test_emitted_hardware_of_many_graphs_is_proven(shape: str, target: str, pipe
     check_many(SHAPES[shape], target, pipeline, range(2, 40), tmp_path)
 
 
+@pytest.mark.parametrize("target", HDL_TARGETS)
+@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hardware_with_adders_is_proven(shape: str, target: str, pipeline: str, tmp_path: Path) -> None:
+    need_for_target(target)
+    design = design_of(make_graph(SHAPES[shape], 0), target=target, pipeline=pipeline, adders=True)
+    assert prove_netlist(design.plan, design.scheduled, design.original, tmp_path).comparisons > 0
+
+
 # -- hardware of a changed graph ---------------------------------------------------------------------------------------
 
 
@@ -77,6 +86,10 @@ def flip_table(graph: LutGraph, net: int) -> bool:
     if isinstance(op, Lut):
         graph.replace(net, Lut(op.fan_in, op.table ^ 1), graph.node(net).operands)
     return isinstance(op, Lut)
+
+
+def flip_counter_table(graph: LutGraph, net: int) -> bool:
+    return graph.node(net).origin.layer == "class_counts" and flip_table(graph, net)
 
 
 def move_threshold(graph: LutGraph, net: int) -> bool:
@@ -145,11 +158,17 @@ CHANGES: dict[str, Callable[[LutGraph, int], bool]] = {
     "comparison swapped": swap_operands(Greater, 0, 1),
     "multiplexer swapped": swap_operands(Mux, 1, 2),
     "LUT reads a pin twice": same_operand_twice(Lut),
-    "count reads a bit twice": same_operand_twice(PopCount),
-    "sum of the same twice": same_operand_twice(Add),
+    "table bit of a counter": flip_counter_table,
+    "bits of a count swapped": swap_operands(Concat, 0, 1),
+    "count joins a bit twice": same_operand_twice(Concat),
     "constant": next_constant,
 }
+ADDER_CHANGES = {
+    "count reads a bit twice": same_operand_twice(PopCount),
+    "sum of the same twice": same_operand_twice(Add),
+}
 CLOCKED_CHANGES = {"register missing": skip_register, "register too many": add_register}
+ALL_CHANGES = CHANGES | ADDER_CHANGES | CLOCKED_CHANGES
 
 
 def mutants(design: Design, change: Callable[[LutGraph, int], bool]) -> list[tuple[BuildPlan, bool]]:
@@ -166,7 +185,7 @@ def mutants(design: Design, change: Callable[[LutGraph, int], bool]) -> list[tup
 
 
 def check_change(name: str, design: Design, folder: Path, limit: int) -> None:
-    visible = [plan for plan, shows in mutants(design, {**CHANGES, **CLOCKED_CHANGES}[name]) if shows]
+    visible = [plan for plan, shows in mutants(design, ALL_CHANGES[name]) if shows]
     assert visible, "no such change shows at the outputs"
     for number, plan in enumerate(visible[:limit]):
         place = folder / str(number)
@@ -175,10 +194,11 @@ def check_change(name: str, design: Design, folder: Path, limit: int) -> None:
 
 
 @pytest.mark.parametrize("target", HDL_TARGETS)
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", CHANGES | ADDER_CHANGES)
 def test_hardware_of_another_graph_is_refused(change: str, target: str, tmp_path: Path) -> None:
     need_for_target(target)
-    check_change(change, design_of(small_graph(True), target=target, pipeline="none"), tmp_path, limit=2)
+    design = design_of(small_graph(True), target=target, pipeline="none", adders=change in ADDER_CHANGES)
+    check_change(change, design, tmp_path, limit=2)
 
 
 @pytest.mark.parametrize("target", HDL_TARGETS)
@@ -190,13 +210,14 @@ def test_hardware_with_other_registers_is_refused(change: str, target: str, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", HDL_TARGETS)
-@pytest.mark.parametrize("change", [*CHANGES, *CLOCKED_CHANGES])
+@pytest.mark.parametrize("change", ALL_CHANGES)
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_every_visible_change_is_refused(seed: int, change: str, target: str, tmp_path: Path) -> None:
     need_for_target(target)
     shape = Shape(features=2, bits=2, signed=True, thresholds=3, widths=(10, 30), max_fan_in=5, classes=3)
-    design = make_design(shape, seed, target=target, pipeline="layers" if change in CLOCKED_CHANGES else "none")
-    if not any(shows for _, shows in mutants(design, {**CHANGES, **CLOCKED_CHANGES}[change])):
+    pipeline = "layers" if change in CLOCKED_CHANGES else "none"
+    design = design_of(make_graph(shape, seed), target=target, pipeline=pipeline, adders=change in ADDER_CHANGES)
+    if not any(shows for _, shows in mutants(design, ALL_CHANGES[change])):
         return  # this graph has no such operation
     check_change(change, design, tmp_path, limit=1000)
 

@@ -106,7 +106,9 @@ def test_a_period_that_one_operation_does_not_keep_is_refused() -> None:
 
 @pytest.mark.parametrize("expand", [False, True])
 @given(
-    shape=SHAPES, seed=SEEDS, pipeline=st.sampled_from([*PIPELINES, "1", "2", "5", "30", "period:20", "period:60:ice40"])
+    shape=SHAPES,
+    seed=SEEDS,
+    pipeline=st.sampled_from([*PIPELINES, "1", "2", "5", "30", "period:20", "period:60:ice40"]),
 )
 @settings(max_examples=40)
 def test_one_sample_per_cycle_comes_out_after_the_latency(expand: bool, shape: Shape, seed: int, pipeline: str) -> None:

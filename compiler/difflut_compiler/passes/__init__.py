@@ -1,7 +1,7 @@
 """Passes: each makes the graph smaller or simpler without changing what it computes.
 
-``OPTIMISE`` is what every compile runs until nothing changes; ``EXPAND`` turns sums and the argmax into the adders and
-comparisons that the hardware is made of, once, at the end.
+``OPTIMISE`` is what every compile runs until nothing changes; ``EXPAND`` turns counts and the argmax into the LUTs
+and comparisons that the hardware is made of, once, at the end.
 """
 
 from difflut_compiler.passes.absorb_inverters import AbsorbInverters
