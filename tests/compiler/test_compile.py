@@ -407,7 +407,10 @@ def test_a_simulator_that_was_asked_for_must_be_there(
     ("arguments", "message"),
     [
         (["-t", "abel"], "there is no target 'abel'; choose one of verilog, systemverilog, vhdl, blif, aiger, c, json"),
-        (["-t", "verilog", "--pipeline", "deep"], "there is no pipeline 'deep'; choose one of layers, none"),
+        (
+            ["-t", "verilog", "--pipeline", "deep"],
+            "there is no pipeline 'deep'; choose layers, none, a number of stages",
+        ),
         (["-t", "verilog", "--simulator", "ghdl"], "ghdl does not simulate verilog; choose iverilog or verilator"),
         (["-t", "vhdl", "--simulator", "iverilog"], "iverilog does not simulate vhdl; choose ghdl"),
         (["-t", "vhdl", "--simulator", "questa"], "questa does not simulate vhdl; choose ghdl"),

@@ -395,7 +395,7 @@ def test_a_checkpoint_becomes_proven_hardware(tmp_path: Path) -> None:
     graph = tmp_path / "raw.json"
     code, output, error = run("import", PEERS / "torchlogix_raw.pth", "--classes", "3", "--inputs", "16", "-o", graph)
     assert (code, error) == (0, "")
-    assert "16 inputs, 30 look-up tables, 1 outputs" in output.replace("\n", " ")
+    assert "16 inputs, 30 look-up tables, 1 outputs" in " ".join(output.split())
     answers = np.load(PEERS / "torchlogix_raw_answers.npz")
     assert np.array_equal(votes(read_graph(graph), answers["inputs"]), answers["outputs"])
     code, output, error = run("compile", graph, "-t", "blif", "-o", tmp_path / "out")

@@ -19,6 +19,7 @@ from difflut import load_model, save_model
 from difflut.errors import CheckpointError, ConfigError
 from difflut.models import BaseLUTModel, ModelConfig, SimpleFeedForward
 from difflut.registry import REGISTRY
+from difflut.utils.files import write_atomically
 
 ModelMaker = Callable[..., SimpleFeedForward]
 
@@ -318,3 +319,17 @@ def test_any_config_value_loads_or_is_refused(good_bytes: bytes, tmp_path: Path,
     model = load_unless_refused(path)
     if model is not None:
         assert model.class_counts(torch.rand(3, 2)).shape == (3, content["config"]["num_classes"])
+
+
+def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.pth"
+    write_atomically(path, b"before")
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"half")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.pth"]
+    assert path.read_bytes() == b"before"
