@@ -115,9 +115,10 @@ def _before_after(result: CompileResult, kind: str) -> str:
 
 
 def _accuracy_text(accuracy: Accuracy, product: str) -> str:
-    simulated = f"simulated {product} {accuracy.simulated:.2%}"
     if accuracy.simulated is None:
         simulated = f"{product} not simulated on all of them"
+    else:
+        simulated = f"simulated {product} {accuracy.simulated:.2%}"
     return f"model {accuracy.model:.2%}, graph {accuracy.graph:.2%}, {simulated} ({accuracy.samples} samples)"
 
 

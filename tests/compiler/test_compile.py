@@ -217,14 +217,34 @@ def test_json_is_all_that_standard_output_holds(model_file: Path, tmp_path: Path
     assert data["yosys_synthesis"] is None
 
 
+def write_data(folder: Path, samples: int) -> Path:
+    random = np.random.default_rng(0)
+    rows, labels = random.normal(size=(samples, 4)).astype(np.float32), random.integers(0, 3, samples)
+    labels[:3] = (0, 1, 2)
+    np.savez(folder / "data.npz", x_train=rows, y_train=labels, x_test=rows, y_test=labels)
+    return folder / "data.npz"
+
+
+def test_accuracy_of_more_data_than_are_simulated(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("iverilog")
+    need("cocotb")
+    monkeypatch.setattr(driver, "SIMULATION_BUDGET", 0)
+    data, out = write_data(tmp_path, 100), tmp_path / "out"
+    code, output, error = run("compile", model_file, "-t", "verilog", "-o", out, "--data", data, "--no-count-luts")
+    assert code == 0, error
+    accuracy = json.loads((out / "report.json").read_text())["accuracy"]
+    assert accuracy["simulated"] is None
+    assert accuracy["model"] == accuracy["graph"]
+    assert "RTL not simulated on all of them" in " ".join(output.split())
+    assert "64 of " in reason(out, 4)
+
+
 def test_data_are_checked_and_accuracies_agree(model_file: Path, tmp_path: Path) -> None:
     need("iverilog")
     need("cocotb")
-    data = tmp_path / "data.npz"
-    random = np.random.default_rng(0)
-    rows, labels = random.normal(size=(40, 4)).astype(np.float32), random.integers(0, 3, 40)
-    labels[:3] = (0, 1, 2)
-    np.savez(data, x_train=rows, y_train=labels, x_test=rows, y_test=labels)
+    data = write_data(tmp_path, 40)
     out = tmp_path / "out"
     code, _, error = run("compile", model_file, "-t", "verilog", "-o", out, "--data", data, "--no-count-luts")
     assert code == 0, error
