@@ -59,6 +59,7 @@ void sum_entries(const float* grad, const uint8_t* address, float* out, int64_t 
   constexpr int size = 1 << n, copies = 4;  // consecutive samples add to different copies, and need not wait
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t o = 0; o < nodes * outputs; ++o) {
+    const FlushTinyNumbers flush;
     const uint8_t* addresses = address + o / outputs * batch;
     const float* row = grad + o * batch;
     float sums[copies][size] = {};
@@ -88,6 +89,7 @@ void expect(const float* table, const float* features, const int64_t* wiring, fl
   using H = Halves<n>;
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t node = 0; node < nodes; ++node) {
+    const FlushTinyNumbers flush;
     const PinReader<n> pins(features, wiring, node, batch);
     for (size_t s = 0; s < batch; s += LANES) {
       Lanes x[n], low[H::columns], high[H::rows], sums[H::rows];
@@ -114,6 +116,7 @@ void expect_table_gradient(const float* grad, const float* features, const int64
   constexpr int entries = H::rows * H::columns, padded = std::max(entries, LANES);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t o = 0; o < nodes * outputs; ++o) {
+    const FlushTinyNumbers flush;
     const PinReader<n> pins(features, wiring, o / outputs, batch);
     Lanes sums[padded] = {}, low[vectors][H::columns], high[vectors][H::rows];
     for (size_t s = 0; s < batch; s += vectors * LANES) {
@@ -255,6 +258,7 @@ void sum_by_feature(const Rule& rule, const int64_t* wiring, float* out, int64_t
   const size_t width = (batch / LANES + threads - 1) / threads * LANES;
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int thread = 0; thread < threads; ++thread) {
+    const FlushTinyNumbers flush;
     const size_t first = std::min(batch, thread * width), end = std::min(batch, first + width);
     for (int64_t f = 0; f < inputs; ++f) memset(out + f * batch + first, 0, (end - first) * sizeof(float));
     for (int64_t index = 0; index < nodes; ++index) {
@@ -310,6 +314,7 @@ void correlate(const Rule& rule, const Item* features, const int64_t* candidates
     const size_t samples = std::min(ROUTED_SAMPLES, batch - first);
 #pragma omp for schedule(static) nowait
     for (int64_t index = 0; index < nodes; ++index) {
+      const FlushTinyNumbers flush;
       const auto node = rule.node(index);
       alignas(64) float pin_grad[n][ROUTED_SAMPLES];
       for (size_t s = 0; s < samples; s += LANES) {

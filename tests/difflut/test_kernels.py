@@ -375,3 +375,12 @@ def test_weights_after_steps_do_not_depend_on_the_number_of_threads() -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(x, y) for x, y in zip(one, two, strict=True))
+
+
+def test_kernels_leave_the_arithmetic_of_others_alone() -> None:
+    """They flush tiny numbers to zero, but only while they run."""
+    case = Case(3, 1, 32, choices=4)
+    for rule in RULES:
+        case.answer(rule, "cpu")
+    tiny = torch.full((100,), 1e-39)
+    assert ((tiny + tiny) > 0).all()
