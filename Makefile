@@ -11,7 +11,7 @@ COUNT ?= 2000
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup simulators demo lint test nightly fuzz clean
+.PHONY: help setup simulators postgresql demo lint test nightly fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ $(READY): pyproject.toml constraints.txt scripts/make_venv.sh
 
 simulators: $(READY)  ## install Icarus Verilog and GHDL if they are missing
 	scripts/get_simulators.sh $(BIN)/python
+
+postgresql:  ## install PostgreSQL if it is missing: nightly tests start a server of their own
+	scripts/get_postgresql.sh
 
 demo: simulators  ## train a digit classifier, compile it to Verilog and VHDL
 	$(BIN)/difflut-train examples/digits.yaml -o $(DEMO)/model
@@ -39,7 +42,7 @@ lint: $(READY)  ## check style and types
 test: simulators lint  ## style, types, unit tests and simulations
 	$(PYTEST) -m "not slow and not gpu"
 
-nightly: simulators lint  ## the same, with the tests that take minutes
+nightly: simulators postgresql lint  ## the same, with the tests that take minutes
 	$(PYTEST) -m "not gpu"
 	$(MAKE) fuzz
 

@@ -25,5 +25,9 @@ class PluginError(DifflutError):
     """Building blocks that an installed distribution offers cannot be loaded."""
 
 
+class JobError(DifflutError):
+    """A process that trains together with others has lost them."""
+
+
 class KernelError(DifflutError, RuntimeError):
     """The kernels cannot be compiled, stored or used as asked."""

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from difflut_compiler.progress import COMPILE_SHARES, steps_shown, training_shown
+from difflut_compiler.progress import COMPILE_SHARES, steps_shown, training_shown, trials_shown
 
 if TYPE_CHECKING:
     from difflut.models import ModelFileInfo
@@ -40,6 +41,7 @@ app = typer.Typer(
 EXIT_MISMATCH = 1
 PIPED_WIDTH = 100
 EXIT_BAD_INPUT = 2
+EXIT_TOOL_MISSING = 3
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 
@@ -80,12 +82,16 @@ def train(
     """Train a network."""
     with _reporting_errors(debug):
         import difflut
+        from difflut.training import is_main_process
 
         settings = difflut.load_training_config(config)
         console = _error_console() if as_json else _output_console()
-        with training_shown(console, quiet=as_json) as (on_step, on_epoch):
+        shows = is_main_process()  # of those that torchrun started, one speaks for all
+        with training_shown(console, quiet=as_json or not shows) as (on_step, on_epoch):
             result = difflut.train(settings, out, data_path=data, resume=resume, on_step=on_step, on_epoch=on_epoch)
         figures = {name: str(value) if isinstance(value, Path) else value for name, value in vars(result).items()}
+        if not shows:
+            return
         if as_json:
             print(json.dumps(figures))
             return
@@ -378,6 +384,43 @@ def plot(
             print(json.dumps({"kind": kind, "plot": str(out)}))
         else:
             _output_console().print(f"Wrote {out}.", markup=False)
+
+
+@app.command(epilog="Example: difflut sweep examples/sweeps/digits.yaml -o build/sweep")
+def sweep(
+    space: Annotated[Path, typer.Argument(help="YAML file with base, a training configuration, and space.")],
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the trials and results.json.")],
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Database that workers on several machines share, e.g. postgresql://host/name; default: a file."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the sweep in the database.")] = "sweep",
+    data: Annotated[Path | None, typer.Option(help="Data file to use instead of the configuration's.")] = None,
+    heartbeat: Annotated[
+        int, typer.Option(help="Seconds between signs of life; a worker counts as dead after three times that.")
+    ] = 10,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train many networks over a space of configurations; the same command goes on, or helps as another worker."""
+    with _reporting_errors(debug):
+        if find_spec("optuna") is None:
+            _fail("optuna is not installed: pip install 'difflut[sweep]'", EXIT_TOOL_MISSING)
+        from difflut_compiler.sweep import SweepRequest, print_sweep, read_sweep, run_sweep, write_sweep
+
+        request = SweepRequest(read_sweep(space), out, storage, name, data, heartbeat)
+        with trials_shown(_error_console() if as_json else _output_console(), quiet=as_json) as on_trial:
+            result = run_sweep(request, on_trial=on_trial)
+        written = write_sweep(result, out)
+        if as_json:
+            print(json.dumps(result.to_dict()))
+            return
+        console = _output_console()
+        print_sweep(result, console)
+        names = ", ".join(map(str, written))
+        console.print(f"Wrote {names}; models are in {out}/trial-NUMBER-*/model.pth.", markup=False, soft_wrap=True)
 
 
 def _default_top(model: Path, is_identifier: Callable[[str], Any]) -> str:

@@ -182,3 +182,21 @@ class _Pace:
 
     def describe_rest(self) -> str:
         return f"; about {duration(self._left)} left" if self._left is not None and self._left >= QUIET_SECONDS else ""
+
+
+@contextmanager
+def trials_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Yield what to call after each trial of a sweep, with the number done, the number wanted and a sentence."""
+    pace = _Pace()
+    columns = (TextColumn("trial"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("trials", total=None)
+
+        def on_trial(done: int, total: int, sentence: str) -> None:
+            pace.update(done, total)
+            progress.update(task, total=total, completed=done)
+            if not quiet:
+                rest = "" if console.is_terminal else pace.describe_rest()
+                console.print(f"{sentence}{rest}", markup=False, soft_wrap=True)
+
+        yield on_trial

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from difflut.errors import CheckpointError, ConfigError
+from difflut.training.config import TrainingConfig
 from difflut.training.reports import EpochReport
 from difflut.utils.archive import check_header, read_archive, write_archive
 
+STATE_FILE = "last.ckpt"
 FORMAT = "difflut-training"
 VERSION = 1
 
@@ -89,3 +91,11 @@ class RunState:
                 )
         if self.data_digest != data_digest:
             raise ConfigError("The run to resume used other data; give the same ones, or train without resuming.")
+
+
+def can_resume(config: TrainingConfig, out_dir: str | Path) -> bool:
+    """Whether `out_dir` holds a run of exactly this configuration that `train` can resume."""
+    try:
+        return RunState.load(Path(out_dir) / STATE_FILE).config == config.to_dict()
+    except CheckpointError:
+        return False

@@ -18,13 +18,14 @@ from difflut.data import Dataset, shift_images, split_stratified
 from difflut.errors import CheckpointError, ConfigError
 from difflut.models import BaseLUTModel, build_model, load_model, save_model
 from difflut.training.config import OptimizerSettings, TrainingConfig
+from difflut.training.processes import Processes, joined_processes, was_restarted
 from difflut.training.reports import EpochReport, StepReport, TrainingResult, find_best
-from difflut.training.run_state import RunState
+from difflut.training.run_state import STATE_FILE, RunState, can_resume
 from difflut.utils.files import write_atomically
 
 MODEL_FILE = "model.pth"
 METRICS_FILE = "metrics.json"
-STATE_FILE = "last.ckpt"
+_NOISE_STRIDE = 2**40  # more draws than any run makes
 _EVALUATED_TRAIN_SAMPLES = 5000  # enough to see overfitting within half a percent
 
 
@@ -43,6 +44,11 @@ def train(
     once, at the end, on that epoch's model. Equal configurations, data and thread counts give equal weights,
     interrupted or not.
 
+    Processes that torchrun started train one model, each on its share of every batch, and the first one writes; if
+    torchrun starts them again, they go on after the last finished epoch. The course is that of a single process, up to
+    the rounding of sums, with two exceptions: each process draws noise of its own, and gradient stabilisation and
+    penalties on a whole batch act on each process's share.
+
     Parameters
     ----------
     config : the run.
@@ -57,12 +63,13 @@ def train(
     ConfigError : the configuration does not fit the data or the run to resume, or `out_dir` cannot be used.
     DataError : the data cannot be used.
     CheckpointError : the run to resume cannot be read.
+    JobError : another process of the job has died.
     """
     out_dir = Path(out_dir)
     dataset = config.data.load(data_path)
-    with _using_threads(config.training.threads):
-        run = _Run(config, dataset, out_dir)
-        if resume:
+    with _using_threads(config.training.threads), joined_processes() as processes:
+        run = _Run(config, dataset, out_dir, processes)
+        if resume or (was_restarted() and can_resume(config, out_dir)):
             run.restore()
         else:
             run.start()
@@ -76,8 +83,9 @@ def train(
 class _Run:
     """One training run: the model, its optimizer, and the history so far."""
 
-    def __init__(self, config: TrainingConfig, dataset: Dataset, out_dir: Path) -> None:
+    def __init__(self, config: TrainingConfig, dataset: Dataset, out_dir: Path, processes: Processes) -> None:
         self.config = config
+        self.processes = processes
         self.settings: OptimizerSettings = config.training
         self.dataset = dataset
         self.out_dir = out_dir
@@ -108,38 +116,51 @@ class _Run:
 
     def start(self) -> None:
         """Take possession of the output directory; the state written there makes the run resumable at once."""
-        try:
-            _claim_directory(self.out_dir)
-            self._capture_state().save(self.out_dir / STATE_FILE)
-        except OSError as error:
-            raise ConfigError(
-                f"{self.out_dir} cannot be used as output directory ({error.strerror}); choose another."
-            ) from error
+        if self.processes.is_main:
+            try:
+                _claim_directory(self.out_dir)
+                self._capture_state().save(self.out_dir / STATE_FILE)
+            except OSError as error:
+                raise ConfigError(
+                    f"{self.out_dir} cannot be used as output directory ({error.strerror}); choose another."
+                ) from error
+        self._take_state(self._capture_state())
 
     def restore(self) -> None:
-        """Continue from the state in the output directory."""
-        path = self.out_dir / STATE_FILE
-        state = RunState.load(path)
-        state.check_same_run(self.config.to_dict(), self.data_digest)
+        """Continue from the state in the output directory of the main process."""
+        state = None
+        if self.processes.is_main:
+            state = RunState.load(self.out_dir / STATE_FILE)
+            state.check_same_run(self.config.to_dict(), self.data_digest)
+        self._take_state(state)
+
+    def _take_state(self, state: RunState | None) -> None:
+        """Set everything to the state that the main process has."""
+        state = self.processes.broadcast(state)
+        assert isinstance(state, RunState)
         try:
             self.model.load_state_dict(state.model)
             self.optimizer.load_state_dict(state.optimizer)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            path = self.out_dir / STATE_FILE
             raise CheckpointError(f"{path}: the state does not fit the model; train without resuming.") from error
         self.history = state.history
+        for name, buffer in self.model.named_buffers():
+            if name.endswith("noise_counter"):  # each process has noise of its own
+                buffer += self.processes.rank * _NOISE_STRIDE
 
     def train_epoch(self, on_step: Callable[[StepReport], None] | None) -> EpochReport:
         """Train one epoch, evaluate it, and write what must survive an interruption."""
         started = time.perf_counter()
         loss, accuracy = self._train_steps(on_step)
         best = find_best(self.history)
-        validation = _accuracy(self.model, self.x_held_out, self.y_held_out)
+        validation = self._accuracy(self.model, self.x_held_out, self.y_held_out)
         report = EpochReport(
             epoch=self.epochs_done + 1,
             epochs=self.settings.epochs,
             train_loss=loss,
             train_accuracy=accuracy,
-            eval_train_accuracy=_accuracy(
+            eval_train_accuracy=self._accuracy(
                 self.model, self.x[:_EVALUATED_TRAIN_SAMPLES], self.y[:_EVALUATED_TRAIN_SAMPLES]
             ),
             validation_accuracy=validation,
@@ -148,23 +169,29 @@ class _Run:
             seconds=time.perf_counter() - started,
         )
         self.history.append(report)
-        # The model first: if the run dies in between, the epoch is repeated and writes the same model again.
-        if report.is_best:
-            save_model(self.model, self.out_dir / MODEL_FILE)
-        self._capture_state().save(self.out_dir / STATE_FILE)
+        if self.processes.is_main:
+            # The model first: if the run dies in between, the epoch is repeated and writes the same model again.
+            if report.is_best:
+                save_model(self.model, self.out_dir / MODEL_FILE)
+            self._capture_state().save(self.out_dir / STATE_FILE)
         return report
 
     def finish(self) -> TrainingResult:
         """Evaluate the best epoch's model, on the test data too, and write the figures."""
         best = find_best(self.history)
         assert best is not None
+        result = self.processes.broadcast(self._write_result(best) if self.processes.is_main else None)
+        assert isinstance(result, TrainingResult)
+        return result
+
+    def _write_result(self, best: EpochReport) -> TrainingResult:
         model = load_model(self.out_dir / MODEL_FILE)
         result = TrainingResult(
             best_epoch=best.epoch,
             epochs=self.epochs_done,
-            train_accuracy=_accuracy(model, self.x, self.y),
+            train_accuracy=_count_correct(model, self.x, self.y) / len(self.y),
             validation_accuracy=best.validation_accuracy,
-            test_accuracy=_accuracy(model, self.dataset.x_test, self.dataset.y_test),
+            test_accuracy=_count_correct(model, self.dataset.x_test, self.dataset.y_test) / len(self.dataset.y_test),
             seconds=sum(report.seconds for report in self.history),
             model_path=self.out_dir / MODEL_FILE,
         )
@@ -186,16 +213,26 @@ class _Run:
         self.model.train()
         for step, rows in enumerate(torch.split(order, self.settings.batch_size), start=1):
             self._set_learning_rate((epoch - 1) * self.steps + step - 1)
-            scores = self.model(x[rows])
-            loss = nn.functional.cross_entropy(scores, self.y[rows]) + self.model.get_regularization_loss()
+            mine, share = self.processes.take_share(rows)
+            scores = self.model(x[mine])
+            loss = nn.functional.cross_entropy(scores, self.y[mine]) + self.model.get_regularization_loss()
             self.optimizer.zero_grad()
             torch.autograd.backward(loss)
+            self.processes.average_gradients(self.model.parameters(), share)
             self.optimizer.step()
-            loss_sum += loss.item() * len(rows)
-            correct += int((scores.argmax(1) == self.y[rows]).sum())
+            right = int((scores.argmax(1) == self.y[mine]).sum()) if share else 0
+            step_loss, step_correct = self.processes.add_up([share * loss.item(), right])
+            loss_sum += step_loss * len(rows)
+            correct += round(step_correct)
             if on_step is not None:
-                on_step(StepReport(epoch, self.settings.epochs, step, self.steps, loss.item()))
+                on_step(StepReport(epoch, self.settings.epochs, step, self.steps, step_loss))
         return loss_sum / len(order), correct / len(order)
+
+    def _accuracy(self, model: BaseLUTModel, x: Tensor, y: Tensor) -> float:
+        """Return the share of correct predictions in eval mode, each process looking at some of the samples."""
+        rank, count = self.processes.rank, self.processes.count
+        (right,) = self.processes.add_up([_count_correct(model, x[rank::count], y[rank::count])])
+        return right / len(y)
 
     def _samples_of(self, epoch: int) -> Tensor:
         """Return the training samples as the epoch sees them."""
@@ -222,9 +259,9 @@ class _Run:
         )
 
 
-def _accuracy(model: BaseLUTModel, x: Tensor, y: Tensor) -> float:
-    """Return the share of correct predictions in eval mode."""
-    return int((model.predict(x) == y).sum()) / len(y)
+def _count_correct(model: BaseLUTModel, x: Tensor, y: Tensor) -> int:
+    """Return the number of correct predictions in eval mode."""
+    return int((model.predict(x) == y).sum()) if len(y) else 0
 
 
 def _shuffle(samples: int, seed: int, epoch: int) -> Tensor:

@@ -129,6 +129,7 @@ JSON_CASES: dict[str, Callable[[dict[str, Path]], list[str | Path]]] = {
     "compile": lambda have: [have["model"], "-t", "verilog", "-o", have["out"], "--no-count-luts"],
     "synth": lambda have: [have["compiled"], "--family", "xilinx"],
     "import": lambda have: [have["netlist"], "-o", have["out"].with_suffix(".json")],
+    "sweep": lambda have: [have["sweep"], "-o", have["out"], "--data", have["data"]],
     "plot": lambda have: ["curves", have["model"].parent, "-o", have["out"].with_suffix(".svg")],
     **{name: lambda have: [] for name in LISTS},
 }
@@ -141,7 +142,9 @@ def test_json_is_all_that_standard_output_holds(
     netlist = tmp_path / "and.blif"
     netlist.write_text(".model top\n.inputs a b\n.outputs y\n.names a b y\n11 1\n.end\n")
     have = {"config": config_file, "data": data_file, "model": trained, "compiled": compiled, "netlist": netlist}
-    have["out"] = tmp_path / "out"
+    have["out"], have["sweep"] = tmp_path / "out", tmp_path / "sweep.yaml"
+    sweep = {"base": str(config_file), "space": {"training.seed": [1, 2]}, "sampler": "grid"}
+    have["sweep"].write_text(yaml.safe_dump(sweep))
     code, output, error = run(name, *JSON_CASES[name](have), "--json")
     assert code == 0, error
     assert error == ""
@@ -165,6 +168,7 @@ ERROR_CASES: dict[str, list[str]] = {
     "compile": ["absent.pth", "-t", "verilog"],
     "synth": ["absent", "--family", "ecp5"],
     "import": ["absent.blif"],
+    "sweep": ["absent.yaml", "-o", "out"],
     "plot": ["curves", "absent", "-o", "curves.svg"],
 }
 

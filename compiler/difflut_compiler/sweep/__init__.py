@@ -1,0 +1,19 @@
+"""Sweeps: many trainings over a space of configurations, by one worker or many, and which of them are worth having.
+
+``space`` reads what is asked for, ``study`` hands trials to workers through Optuna's storage, ``trial`` trains and
+measures one, ``report`` shows them all.
+"""
+
+from difflut_compiler.sweep.report import SweepResult, print_sweep, write_sweep
+from difflut_compiler.sweep.run import SweepRequest, run_sweep
+from difflut_compiler.sweep.space import Sweep, read_sweep
+
+__all__ = [
+    "Sweep",
+    "SweepRequest",
+    "SweepResult",
+    "print_sweep",
+    "read_sweep",
+    "run_sweep",
+    "write_sweep",
+]

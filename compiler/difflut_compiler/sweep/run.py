@@ -1,0 +1,107 @@
+"""One worker of a sweep: it draws trials until all are settled, by itself or by others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from difflut.errors import DifflutError
+from difflut_compiler.errors import CompilerError, ToolMissingError
+from difflut_compiler.sweep.report import SweepResult, TrialResult, describe_trial
+from difflut_compiler.sweep.space import Point, Sweep
+from difflut_compiler.sweep.study import Entry, Status, SweepStudy, TrialError, folder_name
+from difflut_compiler.sweep.trial import run_trial
+
+STORAGE_FILE = "sweep.sqlite"
+DEFAULT_HEARTBEAT_SECONDS = 10
+_SETTLED = (Status.COMPLETE, Status.FAILED)
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What a worker is to do.
+
+    Parameters
+    ----------
+    sweep : the trials.
+    out : folder for their files, and for the storage if none is given.
+    storage : URL of a database that all workers reach; None for an SQLite file in ``out``.
+    name : of the sweep in the storage.
+    data_path : data file to use instead of the one that the configuration names.
+    heartbeat_seconds : see :class:`SweepStudy`.
+    """
+
+    sweep: Sweep
+    out: Path
+    storage: str | None = None
+    name: str = "sweep"
+    data_path: Path | None = None
+    heartbeat_seconds: int = DEFAULT_HEARTBEAT_SECONDS
+
+    @property
+    def url(self) -> str:
+        return self.storage if self.storage is not None else f"sqlite:///{(self.out / STORAGE_FILE).absolute()}"
+
+
+def run_sweep(request: SweepRequest, *, on_trial: Callable[[int, int, str], None] = lambda *_: None) -> SweepResult:
+    """Run trials until every one of the sweep is complete or has failed, whoever runs it, and return all results.
+
+    Call it again, or in other processes at the same time, to go on with what is left. ``on_trial`` is called after each
+    trial of this worker with the number of settled trials, the number of all, and a sentence.
+    """
+    if request.heartbeat_seconds < 1:
+        raise CompilerError(f"the heartbeat must be at least 1 second, not {request.heartbeat_seconds}")
+    request.out.mkdir(parents=True, exist_ok=True)
+    study = SweepStudy(request.sweep, request.url, request.name, request.heartbeat_seconds)
+
+    def run(number: int, point: Point, continues: int | None, folder: str) -> Mapping[str, Any]:
+        earlier = None if continues is None else request.out / folder_name(number, continues)
+        return _run_trial(request, point, request.out / folder, earlier)
+
+    shown = {entry.number for entry in study.entries() if entry.status in _SETTLED}
+    while True:
+        entries = study.refill()
+        settled = [entry for entry in entries if entry.status in _SETTLED]
+        for entry in settled:
+            if entry.number not in shown:
+                on_trial(len(settled), len(entries), describe_trial(_result(request, entry)))
+                shown.add(entry.number)
+        if len(settled) == len(entries):
+            return SweepResult(request.sweep, tuple(_result(request, entry) for entry in entries))
+        if any(entry.status is Status.WAITING for entry in entries):
+            study.run_next(run)
+        else:
+            time.sleep(min(1.0, request.heartbeat_seconds))
+
+
+def _run_trial(request: SweepRequest, point: Point, folder: Path, earlier: Path | None) -> Mapping[str, Any]:
+    sweep = request.sweep
+    try:
+        config = sweep.configure(point)
+        figures = run_trial(
+            config, folder, data_path=request.data_path, continues=earlier, family=sweep.family, yosys=sweep.yosys
+        )
+    except ToolMissingError:
+        raise  # on this machine; another worker can run the trial
+    except (DifflutError, CompilerError) as error:
+        raise TrialError(str(error)) from error
+    return asdict(figures)
+
+
+def _result(request: SweepRequest, entry: Entry) -> TrialResult:
+    trial = entry.trial
+    attributes, params = ({}, {}) if trial is None else (trial.user_attrs, trial.params)
+    folder = None if trial is None else folder_name(entry.number, trial.number)
+    complete = entry.status is Status.COMPLETE
+    reason = attributes.get("reason", f"its worker died {entry.deaths} times")
+    return TrialResult(
+        number=entry.number,
+        values={path: request.sweep.space[path].decode(value) for path, value in params.items()},
+        figures=attributes["figures"] if complete else None,
+        error=None if complete else reason,
+        folder=folder,
+        worker=attributes.get("worker"),
+    )
