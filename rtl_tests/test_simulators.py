@@ -188,7 +188,7 @@ def test_a_port_that_is_not_there_is_an_error(simulator: str, tmp_path: Path) ->
 
 def test_a_bench_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     design, inputs, expected = case("iverilog")
-    monkeypatch.setattr(simulation, "BENCH", "no_such_bench")
+    monkeypatch.setitem(simulation.BENCHES, "plain", "no_such_bench")
     with pytest.raises(CompilerError, match="simulation"):
         simulate(design.plan, design.graph, inputs, expected, "iverilog", tmp_path)
 

@@ -228,6 +228,11 @@ def compile_command(
         bool | None,
         typer.Option("--count-luts/--no-count-luts", help="Synthesise with Yosys to count LUTs; default: if small."),
     ] = None,
+    interface: Annotated[
+        str, typer.Option(help="plain: a sample on every clock edge; valid: with valid bits; axi-stream: AXI4-Stream.")
+    ] = "plain",
+    stream_width: Annotated[int, typer.Option(help="Bits of a beat of the incoming AXI4-Stream.")] = 32,
+    scores: Annotated[bool, typer.Option("--scores", help="The votes of every class as outputs, too.")] = False,
     print_between_passes: Annotated[
         bool, typer.Option("--print-between-passes", help="Print the graph after every pass that changed it.")
     ] = False,
@@ -244,6 +249,7 @@ def compile_command(
         folder = out if out is not None else model.parent / f"{top}_{target}"
         check_output_folder(folder)
         from difflut_compiler.driver import CompileRequest, compile_model
+        from difflut_compiler.interface import Interface
         from difflut_compiler.report import documents, print_result, report, summary
         from difflut_compiler.targets import find_target
 
@@ -255,6 +261,8 @@ def compile_command(
             data,
             simulator,
             count_luts,
+            Interface(interface, stream_width),
+            scores,
         )
         observer = _pass_observer(print_between_passes, time_passes)
         with steps_shown(COMPILE_SHARES, _error_console(), quiet=as_json) as on_step:

@@ -11,6 +11,7 @@ from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import read_graph
+from difflut_compiler.interface import Interface
 from difflut_compiler.names import check_identifier
 from difflut_compiler.output import CERTIFICATE
 from difflut_compiler.targets import find_target
@@ -52,12 +53,14 @@ def _read_plan(folder: Path, report: dict[str, Any]) -> BuildPlan:
             raise CompilerError(f"{folder}: {name!r} is no name of a file; compile again")
     return BuildPlan(
         top=check_identifier(report["top"], "the top name"),
+        core=check_identifier(report["core"], "the core name"),
+        interface=Interface(**report["interface"]),
         target=target.name,
         language=target.language,
         files={name: _read(place / name) for name in report["files"]},
         binary_files={name: _read_bytes(place / name) for name in report["binary_files"]},
         latency_cycles=report["latency_cycles"],
-        feature_bits=report["input"]["features"] * report["input"]["bits"],
+        feature_bits=report["feature_bits"],
         outputs=report["outputs"],
     )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import GraphSize, LutGraph
+from difflut_compiler.interface import PLAIN, Interface
 from difflut_compiler.names import check_identifier
 from difflut_compiler.ops import Input
 from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
@@ -44,7 +45,7 @@ class CompileRequest:
 
     ``data`` is ``digits`` or the path of an ``.npz`` or ``.csv`` file to check with. Where they are None, ``pipeline``
     is ``layers`` for hardware and ``none`` for what has no clock, and ``simulator`` and ``count_luts`` are chosen by
-    what is installed and by size.
+    what is installed and by size. With ``scores``, the votes of every class are outputs, too.
     """
 
     model_path: Path
@@ -54,6 +55,8 @@ class CompileRequest:
     data: str | None = None
     simulator: str | None = None
     count_luts: bool | None = None
+    interface: Interface = PLAIN
+    scores: bool = False
 
     def check(self) -> None:
         """Refuse what cannot work before any work is done."""
@@ -62,6 +65,9 @@ class CompileRequest:
         if self.chosen_pipeline != "none" and not isinstance(target, HardwareTarget):
             raise CompilerError(f"the target {self.target} has no clock; it takes only the pipeline none")
         check_identifier(self.top, "the top name")
+        self.interface.check()
+        if not self.interface.is_plain and not isinstance(target, HardwareTarget):
+            raise CompilerError(f"the target {self.target} has no interface {self.interface.kind}; it has no clock")
         choose_simulator(target.language, self.simulator)
 
     @property
@@ -199,7 +205,7 @@ def compile_model(
 def _build(request: CompileRequest, clock: StepClock, observer: Observer | None) -> _Built:
     """From the model file to the hardware's text."""
     with clock.step("read and evaluate"):
-        reference = read_reference(request.model_path, request.top, request.data)
+        reference = read_reference(request.model_path, request.top, request.data, scores=request.scores)
     with clock.step("passes"):
         graph = reference.lowered.copy()
         sample = reference.vectors.inputs[:PASS_VECTORS]
@@ -210,7 +216,7 @@ def _build(request: CompileRequest, clock: StepClock, observer: Observer | None)
         scheduled = schedule(graph, request.chosen_pipeline)
         scheduled.graph.verify()
     with clock.step("emit"):
-        plan = emit(scheduled, find_target(request.target), request.top)
+        plan = emit(scheduled, find_target(request.target), request.top, request.interface)
     return _Built(reference, optimised_size, graph, scheduled, plan, steps, len(sample))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node, reads_signed
+from difflut_compiler.interface import PLAIN, WRAPPER_NAMES, Interface
 from difflut_compiler.names import Ref, Signal, check_identifier, feature_slices, name_nets, stage_name
 from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
 from difflut_compiler.schedule import Schedule
@@ -27,6 +28,7 @@ from difflut_compiler.targets.target import (
     Target,
     TopModule,
     Value,
+    Wrapper,
 )
 
 
@@ -34,10 +36,14 @@ from difflut_compiler.targets.target import (
 class BuildPlan:
     """Hardware as a value: file names and their text, in the order in which tools must read them.
 
-    ``binary_files`` are files beside them that are no text; ``language`` is what the files are written in.
+    ``binary_files`` are files beside them that are no text; ``language`` is what the files are written in. ``core`` is
+    the module with plain ports, ``top`` itself if there is no wrapper around it; ``feature_bits``, ``outputs`` and
+    ``latency_cycles`` are the core's.
     """
 
     top: str
+    core: str
+    interface: Interface
     target: str
     language: str
     files: Mapping[str, str]
@@ -64,23 +70,32 @@ class BuildPlan:
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def emit(scheduled: Schedule, target: Target, top: str) -> BuildPlan:
-    """Write ``scheduled`` in the form of ``target`` with ``top`` as the name of the whole."""
+def emit(scheduled: Schedule, target: Target, top: str, interface: Interface = PLAIN) -> BuildPlan:
+    """Write ``scheduled`` in the form of ``target`` with ``top`` as the name of the whole; plain ports by default."""
+    interface.check()
+    taken = [] if interface.is_plain else [op.name for op in _outputs(scheduled.graph) if op.name in WRAPPER_NAMES]
+    if taken:
+        raise CompilerError(f"an output is called {taken[0]!r}, a name that the interface uses; choose another")
+    core = top if interface.is_plain else f"{top}_core"
     graph = scheduled.graph
     check_identifier(top, "the top name")
     refs = name_nets(graph)
     features = Signal("features", sum(width for _, _, width in feature_slices(graph)))
     if isinstance(target, HardwareTarget):
         modules = _split_modules(graph, refs, features, top)
-        files = CircuitFiles(target.write(modules, _connect(graph, refs, features, modules, scheduled, top)))
+        core_module = _connect(graph, refs, features, modules, scheduled, core)
+        wrapped = {} if interface.is_plain else target.wrap(Wrapper(top, core_module, interface))
+        files = CircuitFiles({**target.write(modules, core_module), **wrapped})
     elif isinstance(target, CircuitTarget):
-        if scheduled.pipeline != "none":
+        if scheduled.pipeline != "none" or not interface.is_plain:
             raise CompilerError(f"the target {target.name} has no clock; it takes only the pipeline none")
         files = target.write_circuit(graph, top)
     else:
         raise TypeError(f"the target {target.name} has neither write nor write_circuit")
     return BuildPlan(
         top=top,
+        core=core,
+        interface=interface,
         target=target.name,
         language=target.language,
         files=files.texts,
@@ -89,6 +104,10 @@ def emit(scheduled: Schedule, target: Target, top: str) -> BuildPlan:
         outputs={refs[net].signal.name: graph.node(net).width for net in graph.outputs()},
         binary_files=files.binaries,
     )
+
+
+def _outputs(graph: LutGraph) -> list[Output]:
+    return [op for net in graph.outputs() if isinstance(op := graph.node(net).op, Output)]
 
 
 def _split_modules(graph: LutGraph, refs: Mapping[int, Ref], features: Signal, top: str) -> list[Module]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.frontend import LabelledData, hash_file, load_model
-from difflut_compiler.graph import LutGraph
+from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.graph_file import read_graph
+from difflut_compiler.ops import Output
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Rung, climb, not_checked
 from difflut_compiler.verify.vectors import Vectors, make_vectors
@@ -38,14 +39,19 @@ class Reference:
     first_rung: Rung
 
 
-def read_reference(path: Path, name: str, data: str | None) -> Reference:
-    """Read a trained model, or a graph file if the path ends in .json, and call the network ``name``."""
-    if path.suffix == GRAPH_SUFFIX:
-        return _from_graph(path, name, data)
-    return _from_model(path, name, data)
+def read_reference(path: Path, name: str, data: str | None, *, scores: bool = False) -> Reference:
+    """Read a trained model, or a graph file if the path ends in .json, and call the network ``name``.
+
+    With ``scores``, the votes of every class of a model become outputs beside the class.
+    """
+    if path.suffix != GRAPH_SUFFIX:
+        return _from_model(path, name, data, scores)
+    if scores:
+        raise CompilerError(f"{path} is a graph, which has the outputs that it has; leave --scores out")
+    return _from_graph(path, name, data)
 
 
-def _from_model(path: Path, name: str, data_source: str | None) -> Reference:
+def _from_model(path: Path, name: str, data_source: str | None, scores: bool) -> Reference:
     loaded = load_model(path)
     data = loaded.load_data(data_source) if data_source is not None else None
     lowered, count_nets, bank_nets = loaded.lower(name)
@@ -55,6 +61,11 @@ def _from_model(path: Path, name: str, data_source: str | None) -> Reference:
     first_rung = climb(
         1, lambda: ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, layers, vectors.describe())
     )
+    expected = {"class_index": answers.class_index}
+    if scores:
+        for number, (net, votes) in enumerate(zip(count_nets, answers.class_counts.T, strict=True)):
+            lowered.add(Output(f"score_{number}"), (net,), origin=Origin("output", number + 1))
+            expected[f"score_{number}"] = votes
     return Reference(
         sha256=loaded.sha256,
         class_names=tuple(loaded.model.class_names),
@@ -62,7 +73,7 @@ def _from_model(path: Path, name: str, data_source: str | None) -> Reference:
         data=data,
         lowered=lowered,
         vectors=vectors,
-        expected={"class_index": answers.class_index},
+        expected=expected,
         first_rung=first_rung,
     )
 

@@ -40,9 +40,12 @@ def report(result: CompileResult) -> dict[str, Any]:
     """The figures of a compile. Estimates (``estimated_``) and tool results (``yosys_``) have fields of their own."""
     return {
         "top": result.plan.top,
+        "core": result.plan.core,
+        "interface": asdict(result.plan.interface),
         "target": result.plan.target,
         "pipeline": result.request.chosen_pipeline,
         "latency_cycles": result.plan.latency_cycles,
+        "feature_bits": result.plan.feature_bits,
         "input": asdict(result.input_port),
         "outputs": dict(result.plan.outputs),
         "class_names": list(result.class_names),

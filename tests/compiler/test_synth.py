@@ -102,7 +102,7 @@ def test_the_harness_answers_what_the_network_answers(target: str, pipeline: str
     need_for_target(target)
     design = make_design(replace(PLAIN, features=3), seed=3, target=target, pipeline=pipeline)
     plan = design.plan
-    sources = write_sources(plan, tmp_path)
+    sources = write_sources(plan, tmp_path, plan.top)
     ports = read_ports(sources, plan.top, tmp_path)
     assert ports.inputs == {"features": plan.feature_bits}
     assert ports.outputs == plan.outputs

@@ -42,7 +42,7 @@ def count_cells(plan: BuildPlan, folder: Path) -> SynthesisCount:
 
     The tables of the network go through ABC like all other logic, so what it can save there is counted too.
     """
-    run_yosys(SCRIPT.format(read=read_commands(write_sources(plan, folder)), top=plan.top), folder)
+    run_yosys(SCRIPT.format(read=read_commands(write_sources(plan, folder, plan.top)), top=plan.top), folder)
     cells: dict[str, int] = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     flip_flops = sum(count for kind, count in cells.items() if "DFF" in kind.upper())
     return SynthesisCount(cells.get("$lut", 0), flip_flops)

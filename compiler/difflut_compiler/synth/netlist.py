@@ -61,7 +61,7 @@ class PartNames:
 def synthesise(plan: BuildPlan, layers: Sequence[str], family: Family, folder: Path) -> Synthesis:
     """Synthesise the network in its harness for ``family``; in ``folder`` are then ``NETLIST`` and ``HARNESS_FILE``."""
     start = time.perf_counter()
-    sources = write_sources(plan, folder)
+    sources = write_sources(plan, folder, plan.top)
     harness = harness_name(plan.top)
     (folder / HARNESS_FILE).write_text(write_harness(plan.top, read_ports(sources, plan.top, folder)))
     reads = read_commands((*sources, HARNESS_FILE))

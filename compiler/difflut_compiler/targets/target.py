@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.interface import Interface, stream_out_bits
 from difflut_compiler.names import Ref, Signal
-from difflut_compiler.ops import AnyOp, Const
+from difflut_compiler.ops import AnyOp, Const, bits_for
 
 
 class Slice(NamedTuple):
@@ -101,9 +102,59 @@ class Target(Protocol):
 
 @runtime_checkable
 class HardwareTarget(Target, Protocol):
-    """A hardware description language. ``write`` gives the files in the order in which tools must read them."""
+    """A hardware description language. ``write`` gives the files in the order in which tools must read them.
+
+    ``wrap`` gives the file of a wrapper, which comes after those of the network in it.
+    """
 
     def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]: ...
+    def wrap(self, wrapper: Wrapper) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """The top module around a network: ``core`` with plain ports inside, ``interface`` outside."""
+
+    name: str
+    core: TopModule
+    interface: Interface
+
+    @property
+    def title(self) -> str:
+        return f"{self.core.name} behind {WRAPPER_TITLES[self.interface.kind]}"
+
+    @property
+    def latency_cycles(self) -> int:
+        return self.core.latency_cycles
+
+    @property
+    def feature_bits(self) -> int:
+        return self.core.features.width or 0
+
+    @property
+    def beats(self) -> int:
+        return self.interface.beats(self.feature_bits)
+
+    @property
+    def beat_bits(self) -> int:
+        """Bits of a counter of beats."""
+        return bits_for(self.beats - 1)
+
+    @property
+    def answer_bits(self) -> int:
+        return sum(signal.width or 1 for signal in self.core.outputs)
+
+    @property
+    def out_bits(self) -> int:
+        return stream_out_bits(self.answer_bits)
+
+    @property
+    def pointer_bits(self) -> int:
+        """The FIFO has two to this power places: all samples under way, and some more so that none has to wait."""
+        return bits_for(self.latency_cycles + 3)
+
+
+WRAPPER_TITLES = {"valid": "a valid bit", "axi-stream": "AXI4-Stream"}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from difflut_compiler.targets.target import (
     Statement,
     TopModule,
     Value,
+    Wrapper,
     lut_name,
     register_runs,
     value_width,
@@ -42,6 +43,16 @@ class Verilog:
     def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]:
         files = {f"{module.name}{self.suffix}": _render_module(module, self.dialect) for module in modules}
         return files | {f"{top.name}{self.suffix}": _render_top(top, self.dialect)}
+
+    def wrap(self, wrapper: Wrapper) -> Mapping[str, str]:
+        text = render(
+            f"verilog/{wrapper.interface.kind}.v.j2",
+            wrapper=wrapper,
+            features=_declare("input  wire", wrapper.core.features),
+            outputs=[_declare("output wire", signal) for signal in wrapper.core.outputs],
+            answers=[_declare("wire", signal) for signal in wrapper.core.outputs],
+        )
+        return {f"{wrapper.name}{self.suffix}": text}
 
 
 def _render_module(module: Module, dialect: Dialect) -> str:

@@ -14,6 +14,7 @@ from difflut_compiler.targets.target import (
     Statement,
     TopModule,
     Value,
+    Wrapper,
     lut_name,
     register_runs,
     value_width,
@@ -35,6 +36,18 @@ class Vhdl:
         files = {f"{package}.vhd": render("vhdl/functions.vhd.j2", package=package)}
         files |= {f"{module.name}.vhd": _render_module(module, package) for module in modules}
         return files | {f"{top.name}.vhd": _render_top(top)}
+
+    def wrap(self, wrapper: Wrapper) -> Mapping[str, str]:
+        outputs = wrapper.core.outputs
+        text = render(
+            f"vhdl/{wrapper.interface.kind}.vhd.j2",
+            wrapper=wrapper,
+            features=_declare(wrapper.core.features, "in "),
+            outputs=[_declare(signal, "out ") for signal in outputs],
+            answers=[_declare(signal) for signal in outputs],
+            packed=_pack(outputs, wrapper.out_bits - wrapper.answer_bits),
+        )
+        return {f"{wrapper.name}.vhd": text}
 
 
 def _render_module(module: Module, package: str) -> str:
@@ -65,6 +78,12 @@ def _render_top(top: TopModule) -> str:
         modules=top.modules,
         assignments=[f"{signal.name} <= {_value(value)};" for signal, value in top.assignments],
     )
+
+
+def _pack(outputs: Sequence[Signal], padding: int) -> str:
+    """All outputs as one vector, the first in the lowest bits, with zeros above."""
+    names = [signal.name for signal in reversed(outputs)]
+    return " & ".join(([f'"{"0" * padding}"'] if padding else []) + names)
 
 
 def _declare(signal: Signal, direction: str = "") -> str:

@@ -227,7 +227,10 @@ def flip_one_bit(
         if visible.size:
             break
     mutant_plan = emit(
-        Schedule(mutant, scheduled.pipeline, scheduled.latency_cycles), find_target(plan.target), plan.top
+        Schedule(mutant, scheduled.pipeline, scheduled.latency_cycles),
+        find_target(plan.target),
+        plan.top,
+        plan.interface,
     )
     if mutant_plan.digest() == plan.digest():
         raise MismatchError("flipping a table bit did not change the files")

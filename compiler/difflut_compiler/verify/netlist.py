@@ -106,9 +106,12 @@ class CutHardware:
 
 
 def read_back(plan: BuildPlan, folder: Path) -> Netlist:
-    """The hardware of ``plan`` as Yosys understands it; :class:`MismatchError` on a cell that it must not have."""
+    """The network in ``plan``, without a wrapper, as Yosys understands it.
+
+    Raises :class:`MismatchError` on a cell that it must not have.
+    """
     script = BLIF_SCRIPT if plan.language == "blif" else YOSYS_SCRIPT
-    run_yosys(script.format(read=read_commands(write_sources(plan, folder)), top=plan.top), folder)
+    run_yosys(script.format(read=read_commands(write_sources(plan, folder, plan.core)), top=plan.core), folder)
     with (folder / "netlist.il").open() as lines:
         _refuse_undefined(lines)
     with (folder / "netlist.blif").open() as lines:
@@ -123,14 +126,14 @@ def _refuse_undefined(lines: Iterable[str]) -> None:
             raise MismatchError(f"the hardware holds the undefined value {found[0]}")
 
 
-def write_sources(plan: BuildPlan, folder: Path) -> list[str]:
-    """Write the hardware into ``folder`` and return the names of files that Yosys can read.
+def write_sources(plan: BuildPlan, folder: Path, module: str) -> list[str]:
+    """Write the hardware into ``folder`` and return the names of files from which Yosys can read ``module``.
 
     Beside them goes ``cell_map.v``, rules for Yosys' ``techmap``.
     """
     (folder / "cell_map.v").write_text(CELL_MAP)
     plan.write(folder)
-    return [_ghdl_netlist(plan, folder)] if plan.language == "vhdl" else list(plan.files)
+    return [_ghdl_netlist(plan, module, folder)] if plan.language == "vhdl" else list(plan.files)
 
 
 def read_commands(sources: Iterable[str]) -> str:
@@ -139,8 +142,8 @@ def read_commands(sources: Iterable[str]) -> str:
     return "\n".join(f"{commands[Path(source).suffix]} {source}" for source in sources)
 
 
-def _ghdl_netlist(plan: BuildPlan, folder: Path) -> str:
-    """VHDL to a Verilog netlist by ``ghdl synth``; returns its name.
+def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
+    """VHDL to a Verilog netlist of ``module`` by ``ghdl synth``; returns its name.
 
     GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they are
     given their base here.
@@ -152,7 +155,7 @@ def _ghdl_netlist(plan: BuildPlan, folder: Path) -> str:
         "--out=verilog",
         *plan.files,
         "-e",
-        plan.top,
+        module,
     ]
     run_tool("GHDL", command, folder, log=folder / "ghdl.log", output=folder / "ghdl.v")
     text = (folder / "ghdl.v").read_text()

