@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Lut, table_to_bools
+from difflut_compiler.ops import Concat, Lut, table_to_bools
 from difflut_compiler.words import entropies, influences
 
 
@@ -29,12 +29,18 @@ class LayerStatistics:
     input_weight: NDArray[np.float64]
 
 
+def counting_layers(graph: LutGraph) -> set[str]:
+    """The layers whose LUTs count bits: those with the words that such counts end in."""
+    return {graph.node(net).origin.layer for net in graph if isinstance(graph.node(net).op, Concat)}
+
+
 def layer_statistics(graph: LutGraph) -> list[LayerStatistics]:
-    """Statistics of every layer that has LUTs, in the order of the graph's layers."""
+    """Statistics of every layer that has LUTs and does not only count, in the order of the graph's layers."""
     luts_of: dict[str, list[int]] = {}
+    counting = counting_layers(graph)
     for net in graph:
         node = graph.node(net)
-        if isinstance(node.op, Lut):
+        if isinstance(node.op, Lut) and node.origin.layer not in counting:
             luts_of.setdefault(node.origin.layer, []).append(net)
     shares = _pin_shares(graph, [net for nets in luts_of.values() for net in nets])
     entropy = _per_lut_entropy(graph, shares)

@@ -185,14 +185,14 @@ def test_synthesis_writes_its_figures_on_the_page(out: Path) -> None:
     check_figures(page.figures, out)
     assert page.figures["ecp5_luts"] == "3,333", "the harness is no part of the network"
     assert [
-        ["part", "LUT-4", "carry cells", "multiplexers", "registers"],
+        ["part", "LUT-4", "carry", "muxes", "registers"],
         ["encoder", "1,111", "12", "13", "14"],
         ["layers.0", "2,222", "0", "23", "24"],
         ["network", "3,333", "12", "36", "38"],
     ] in page.tables
     assert ["layers.0", "layer_0_q[3]", "5", "1.25", "2.75"] in page.tables[1]
     assert [["part", "LUTs", "registers"], ["encoder", "777", "78"]] in page.tables
-    assert "46 of 83,640 TRELLIS_FF" in (out / "report.html").read_text()
+    assert "46 of 83,640 TRELLIS_FF (0.1 %)" in (out / "report.html").read_text()
 
 
 def test_a_result_of_other_hardware_is_not_shown(out: Path) -> None:
@@ -275,7 +275,11 @@ def test_a_heat_map_is_square_for_images() -> None:
 
 
 def test_a_stacked_bar_has_the_shares() -> None:
-    assert titles(stacked_bar([("a", 30), ("b", 10)], "x")) == ["a: 30 (75%)", "b: 10 (25%)"]
+    bar = stacked_bar([("a", 30), ("<b>", 10)], "x")
+    assert re.findall(r'style="flex:(\d+)" title="([^"]*)"', bar) == [
+        ("30", "a: 30 (75%)"),
+        ("10", "&lt;b&gt;: 10 (25%)"),
+    ]
 
 
 def test_a_matrix_has_a_field_per_pair() -> None:

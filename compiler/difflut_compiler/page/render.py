@@ -13,7 +13,7 @@ from difflut_compiler.compiled import CompiledNetwork
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.output import REPORT_PAGE, write_file
 from difflut_compiler.page.logic import LogicDrawing, draw_logic
-from difflut_compiler.page.svg import heat_map, histogram, matrix, stacked_bar
+from difflut_compiler.page.svg import SHADES, heat_map, histogram, matrix, stacked_bar
 from difflut_compiler.page.waveform import draw_waveform
 from difflut_compiler.statistics import LayerStatistics, layer_statistics
 from difflut_compiler.synth import FAMILIES, SynthesisResult, read_results
@@ -49,7 +49,7 @@ def render_page(
     """The page as text; the same figures give the same bytes. Nothing on it comes from a network."""
     accuracy, samples = report["accuracy"], report["first_samples"]
     names = report["class_names"]
-    estimated = list(report["optimised"]["estimated_lut6_by_layer"].items())
+    estimated = [part for part in report["optimised"]["estimated_lut6_by_layer"].items() if part[1]]
     target = find_target(report["target"])
     page = environment().overlay(autoescape=True).get_template("report/page.html.j2")
     return page.render(
@@ -59,7 +59,9 @@ def render_page(
         folder=target.folder,
         passed=sum(rung["status"] == "passed" for rung in certificate["rungs"]),
         families=[_family(result) for result in results],
+        estimated=estimated,
         estimated_parts=stacked_bar(estimated, "estimated LUTs by part"),
+        shades=SHADES,
         confusion=matrix(accuracy["confusion"], names, "confusion matrix") if accuracy else None,
         layers=[_card(one, graph) for one in layer_statistics(graph)],
         logic=draw_logic(graph) if len(graph) else LogicDrawing(Markup(), 0, 0),

@@ -1,4 +1,4 @@
-"""Pictures as SVG text: histograms, heat maps and matrices, in the colours of the page's style sheet.
+"""Pictures as SVG text: histograms, heat maps and matrices; and bars of shares. Colours are the style sheet's.
 
 Every picture scales to its place, has a title that screen readers and hovering show, and needs no script.
 """
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 BARS = 24
 """Bars of a histogram at most."""
+SHADES = 6
+"""Colours of parts, in the style sheet the classes p0 and so on."""
 
 
 def svg(width: float, height: float, label: str, *parts: str) -> Markup:
@@ -62,9 +64,12 @@ def histogram(values: NDArray[np.float64] | NDArray[np.int64], label: str, unit:
         if count
     ]
     axis = f'<line class="axis" x1="0" y1="{base}" x2="{width}" y2="{base}"/>'
-    ends = [text(0, 112, f"{values.min():.3g}")] if values.max() > values.min() else []
-    ends.append(text(max(110.0, step * len(counts)), 112, f"{values.max():.3g} {unit}", anchor="end"))
-    return svg(width, height, label, axis, *bars, *ends, text(0, 11, f"up to {tallest:,} LUTs", "faint"))
+    if values.max() > values.min():
+        right_end = max(110.0, step * len(counts))
+        ends = text(0, 112, f"{values.min():.3g}") + text(right_end, 112, f"{values.max():.3g} {unit}", anchor="end")
+    else:
+        ends = text(0, 112, f"{values.max():.3g} {unit}")
+    return svg(width, height, label, axis, *bars, ends, text(0, 11, f"up to {tallest:,} LUTs", "faint"))
 
 
 def heat_map(weights: NDArray[np.float64], names: Sequence[str], label: str) -> Markup:
@@ -93,7 +98,7 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], label: str) ->
     size, edge = 34, 74
     length = edge + size * len(names)
     most = max(max(row) for row in counts) or 1
-    parts = [text(edge + size * len(names) / 2, 12, "answer of the network", "faint", "middle")]
+    parts = [text(edge + size * len(names) / 2, edge - 34, "answer of the network", "faint", "middle")]
     for row, true_name in enumerate(names):
         parts.append(text(edge - 8, edge + row * size + 22, _short(true_name), anchor="end"))
         parts.append(text(edge + row * size + size / 2, edge - 10, _short(true_name), anchor="middle"))
@@ -115,15 +120,16 @@ def _short(name: str) -> str:
 
 
 def stacked_bar(parts: Sequence[tuple[str, int]], label: str) -> Markup:
-    """One bar in as many shades as there are parts, each as long as its share."""
+    """One bar in as many shades as there are parts, each as long as its share.
+
+    Boxes of HTML, for their names stay legible however narrow the bar is.
+    """
     total = sum(amount for _, amount in parts) or 1
-    x, boxes = 0.0, []
-    for place, (name, amount) in enumerate(parts):
-        width = 600 * amount / total
-        boxes.append(
-            box(x, 0, max(0.0, width - 1), 26, f"{name}: {amount:,} ({amount / total:.0%})", style=f"part p{place % 6}")
-        )
-        if width > 9 * len(name):
-            boxes.append(text(x + width / 2, 17, name, "onfill", "middle"))
-        x += width
-    return svg(600, 26, label, *boxes)
+    boxes = "".join(
+        f'<span class="p{place % SHADES}" style="flex:{amount}" '
+        f'title="{escape(f"{name}: {amount:,} ({amount / total:.0%})")}">{escape(name)}</span>'
+        for place, (name, amount) in enumerate(parts)
+    )
+    return Markup(  # noqa: S704 - our own elements; every text in them is escaped
+        f'<div class="stack" role="img" aria-label="{escape(label)}">{boxes}</div>'
+    )
