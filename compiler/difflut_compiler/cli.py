@@ -224,6 +224,7 @@ def compile_command(
     simulator: Annotated[
         str | None, typer.Option(help="iverilog, verilator, ghdl or gcc; default: the first that is installed.")
     ] = None,
+    lut_inputs: Annotated[int, typer.Option(help="Inputs of the FPGA's LUTs: 4, 5 or 6.")] = 6,
     count_luts: Annotated[
         bool | None,
         typer.Option("--count-luts/--no-count-luts", help="Synthesise with Yosys to count LUTs; default: if small."),
@@ -263,6 +264,7 @@ def compile_command(
             count_luts,
             Interface(interface, stream_width),
             scores,
+            lut_inputs,
         )
         observer = _pass_observer(print_between_passes, time_passes)
         with steps_shown(COMPILE_SHARES, _error_console(), quiet=as_json) as on_step:

@@ -18,7 +18,7 @@ from difflut_compiler.graph import GraphSize, LutGraph
 from difflut_compiler.interface import PLAIN, Interface
 from difflut_compiler.names import check_identifier
 from difflut_compiler.ops import Input
-from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
+from difflut_compiler.passes import LUT_INPUTS, PassStep, expanding_passes, optimising_passes, run_passes
 from difflut_compiler.passes.runner import Observer
 from difflut_compiler.reference import Reference, read_reference
 from difflut_compiler.schedule import Schedule, check_pipeline, schedule
@@ -45,7 +45,9 @@ class CompileRequest:
 
     ``data`` is ``digits`` or the path of an ``.npz`` or ``.csv`` file to check with. Where they are None, ``pipeline``
     is ``layers`` for hardware and ``none`` for what has no clock, and ``simulator`` and ``count_luts`` are chosen by
-    what is installed and by size. With ``scores``, the votes of every class are outputs, too.
+    what is installed and by size. With ``scores``, the votes of every class are outputs, too. ``lut_inputs`` is how
+    many inputs the LUTs of the FPGA have: small tables are packed into such, and sums are made of them; tables with
+    more inputs stay whole.
     """
 
     model_path: Path
@@ -57,9 +59,13 @@ class CompileRequest:
     count_luts: bool | None = None
     interface: Interface = PLAIN
     scores: bool = False
+    lut_inputs: int = 6
 
     def check(self) -> None:
         """Refuse what cannot work before any work is done."""
+        if self.lut_inputs not in LUT_INPUTS:
+            sizes = ", ".join(map(str, LUT_INPUTS))
+            raise CompilerError(f"there are no LUTs of {self.lut_inputs} inputs; choose one of {sizes}")
         target = find_target(self.target)
         check_pipeline(self.chosen_pipeline)
         if self.chosen_pipeline != "none" and not isinstance(target, HardwareTarget):
@@ -209,9 +215,9 @@ def _build(request: CompileRequest, clock: StepClock, observer: Observer | None)
     with clock.step("passes"):
         graph = reference.lowered.copy()
         sample = reference.vectors.inputs[:PASS_VECTORS]
-        steps = run_passes(graph, OPTIMISE, sample, observer=observer)
+        steps = run_passes(graph, optimising_passes(request.lut_inputs), sample, observer=observer)
         optimised_size = graph.size()
-        steps += run_passes(graph, EXPAND, sample, repeat=False, observer=observer)
+        steps += run_passes(graph, expanding_passes(request.lut_inputs), sample, repeat=False, observer=observer)
     with clock.step("schedule"):
         scheduled = schedule(graph, request.chosen_pipeline)
         scheduled.graph.verify()

@@ -115,6 +115,23 @@ def reason(folder: Path, rung: int) -> str:
 # -- what is written ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("lut_inputs", [4, 5])
+def test_hardware_for_smaller_luts_is_proven(lut_inputs: int, model_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, _, error = run("compile", model_file, "-t", "verilog", "-o", out, "--lut-inputs", str(lut_inputs))
+    assert (code, error) == (0, "")
+    assert statuses(out)[2] == statuses(out)[3] == "passed"
+    text = (out / "rtl" / "network_class_counts.v").read_text()
+    sizes = [int(size) for size in re.findall(r"localparam \[(\d+):0\]", text)]
+    assert 0 < max(sizes) < 1 << lut_inputs
+
+
+@pytest.mark.parametrize("lut_inputs", ["3", "7"])
+def test_luts_of_other_sizes_are_refused(lut_inputs: str, model_file: Path, tmp_path: Path) -> None:
+    sentence = refused(2, "compile", model_file, "-t", "verilog", "-o", tmp_path / "out", "--lut-inputs", lut_inputs)
+    assert sentence == f"there are no LUTs of {lut_inputs} inputs; choose one of 4, 5, 6"
+
+
 @pytest.mark.parametrize("pipeline", [*PIPELINES, "3"])
 @pytest.mark.parametrize("target", HDL_TARGETS)
 def test_a_fully_equipped_compile_passes_every_rung(

@@ -83,7 +83,7 @@ def check_all_steps(shape: Shape, seed: int, folder: Path) -> None:
 
 
 @given(ANY_SHAPE, SEEDS)
-@settings(max_examples=6)
+@settings(max_examples=3)
 def test_what_the_passes_do_is_proven(tmp_path_factory: pytest.TempPathFactory, shape: Shape, seed: int) -> None:
     check_all_steps(shape, seed, tmp_path_factory.mktemp("step"))
 

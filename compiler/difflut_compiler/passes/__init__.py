@@ -1,7 +1,7 @@
 """Passes: each makes the graph smaller or simpler without changing what it computes.
 
 ``OPTIMISE`` is what every compile runs until nothing changes; ``EXPAND`` turns counts and the argmax into the LUTs
-and comparisons that the hardware is made of, once, at the end.
+and comparisons that the hardware is made of, once, at the end. Both are for LUTs of six inputs.
 """
 
 from difflut_compiler.passes.absorb_inverters import AbsorbInverters
@@ -12,6 +12,7 @@ from difflut_compiler.passes.expand_popcount import ExpandPopCount
 from difflut_compiler.passes.fold_constants import FoldConstants
 from difflut_compiler.passes.merge_duplicates import MergeDuplicates
 from difflut_compiler.passes.pack_luts import PackLuts
+from difflut_compiler.passes.resynthesise import Resynthesise
 from difflut_compiler.passes.runner import Pass, PassResult, PassStep, run_passes
 from difflut_compiler.passes.use_dont_cares import UseDontCares
 
@@ -29,18 +30,24 @@ def optimising_passes(lut_inputs: int = 6) -> tuple[Pass, ...]:
         UseDontCares(),
         PackLuts(lut_inputs),
         DropDead(),
+        Resynthesise(lut_inputs),
+    )
+
+
+def expanding_passes(lut_inputs: int = 6) -> tuple[Pass, ...]:
+    """The passes that turn sums and the argmax into hardware with LUTs of so many inputs, to be run once."""
+    return (
+        ExpandPopCount(lut_inputs),
+        ExpandArgMax(),
+        FoldConstants(),
+        AbsorbInverters(),
+        MergeDuplicates(),
+        DropDead(),
     )
 
 
 OPTIMISE = optimising_passes()
-EXPAND: tuple[Pass, ...] = (
-    ExpandPopCount(),
-    ExpandArgMax(),
-    FoldConstants(),
-    AbsorbInverters(),
-    MergeDuplicates(),
-    DropDead(),
-)
+EXPAND = expanding_passes()
 PASSES: dict[str, Pass] = {one.name: one for one in (*OPTIMISE, *EXPAND)}
 
 __all__ = [
@@ -59,7 +66,9 @@ __all__ = [
     "Pass",
     "PassResult",
     "PassStep",
+    "Resynthesise",
     "UseDontCares",
+    "expanding_passes",
     "optimising_passes",
     "run_passes",
 ]

@@ -148,10 +148,10 @@ class _Variables:
         return word
 
     def _definition(self, net: int) -> Node | None:
-        """By what a net is computed; None for one that is free, or that replaces one and so is proven to be it."""
+        """By what a net is computed; None for one that is free. A new net may be free if it replaces one."""
         step = self._step
         if net not in step.before:
-            return None if net in step.targets else step.after[net]
+            return step.after[net] if net in step.opened or net not in step.targets else None
         opened = net in step.opened and not isinstance(step.before[net].op, Input)
         return _renamed(step, step.before[net]) if opened else None
 
