@@ -76,7 +76,7 @@ VERILOG: dict[str, tuple[str, Change]] = {
     "module left out": (r"(?s)  net_layer_0 .*?\);\n", ""),
 }
 VERILOG_ADDERS: dict[str, tuple[str, Change]] = {
-    "table bit of a count": (r"(ONES_OF_\d_BIT_\d = \d+'h)([0-9a-f]+)", flip_hex),
+    "table bit of a count": (r"(LUT_\d+_count\d_bit\d = \d+'h)([0-9a-f]+)", flip_hex),
     "wrong operand of a sum": (rf"= {WORD} \+ {WORD};", r"= \1 + \1;"),
     "sum to difference": (r" \+ ", " - "),
 }
@@ -116,7 +116,7 @@ VHDL: dict[str, tuple[str, Change]] = {
     "input left unconnected": (r"( +layer_0_[qd] => )layer_0_[qd],", r"\1(others => '0'),"),
 }
 VHDL_ADDERS: dict[str, tuple[str, Change]] = {
-    "table bit of a count": (r'(\n +(?:& )?lut\(X")([0-9a-f]+)', flip_hex),
+    "table bit of a count": (r'(class_counts_d\(\d+\) <= lut\(X")([0-9a-f]+)', flip_hex),
     "wrong operand of a sum": (r"\((extend\(.*?, \d\)) \+ (extend\(.*?, \d\))\)", r"(\1 + \1)"),
     "sum to difference": (r" \+ ", " - "),
 }

@@ -457,12 +457,6 @@ OP_BY_KIND: dict[str, type[AnyOp]] = {
 }
 
 
-def popcount_tables(fan_in: int) -> list[int]:
-    """The truth tables of the bits of a popcount of ``fan_in`` bits, lowest bit first."""
-    ones = np.bitwise_count(np.arange(1 << fan_in))
-    return [bools_to_table((ones >> bit & 1).astype(np.bool_)) for bit in range(bits_for(fan_in))]
-
-
 def cofactor(table: int, fan_in: int, position: int, value: int) -> int:
     """The table left when address bit ``position`` is fixed to ``value``."""
     entries = table_to_bools(table, fan_in).reshape(-1, 2, 1 << position)

@@ -10,7 +10,7 @@ from pathlib import Path
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.passes import EXPAND, OPTIMISE, ExpandPopCount, run_passes
+from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.schedule import Schedule, schedule
 from difflut_compiler.targets import TARGETS, HardwareTarget
 from difflut_compiler.verify.languages import language_of
@@ -42,14 +42,13 @@ def make_design(shape: Shape = PLAIN, seed: int = 0, *, target: str = "verilog",
 
 
 def design_of(original: LutGraph, *, target: str, pipeline: str, adders: bool = False) -> Design:
-    """Hardware of a graph; with ``adders``, votes are counted by popcounts and adders instead of trees of LUTs."""
+    """Hardware of a graph; with ``adders``, votes are counted by small counters and adders instead of trees of LUTs."""
     graph = original.copy()
-    expand = [one for one in EXPAND if not (adders and isinstance(one, ExpandPopCount))]
     inputs = random_inputs(graph, 64)
     run_passes(graph, OPTIMISE, inputs)
     if adders:
         graph = with_adders(graph)
-    run_passes(graph, expand, inputs, repeat=False)
+    run_passes(graph, EXPAND, inputs, repeat=False)
     scheduled = schedule(graph, pipeline)
     return Design(original, scheduled, emit(scheduled, TARGETS[target], "net"))
 

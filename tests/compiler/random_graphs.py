@@ -162,7 +162,7 @@ def small_graph(signed: bool) -> LutGraph:
 
 
 def with_adders(graph: LutGraph) -> LutGraph:
-    """The same graph with counts of two to six bits and adders of them, which hardware may have, instead of popcounts.
+    """The same graph with counters of two to six bits and adders of them instead of popcounts.
 
     Adders come in graphs from files; no pass makes them.
     """
@@ -180,7 +180,7 @@ def _add_up(graph: LutGraph, count: Node) -> int:
     for start in range(0, len(count.operands), 6):
         bits = count.operands[start : start + 6]
         name = origin._replace(part=f"count{start // 6}")
-        parts.append((bits[0] if len(bits) == 1 else graph.add(PopCount(), bits, origin=name), len(bits)))
+        parts.append((bits[0] if len(bits) == 1 else _count(graph, bits, name), len(bits)))
     if offset:
         constant = Const(offset, bits_for(offset))
         parts.append((graph.add(constant, origin=origin._replace(part="offset")), offset))
@@ -189,6 +189,19 @@ def _add_up(graph: LutGraph, count: Node) -> int:
         greatest += more
         total = graph.add(Add(bits_for(greatest)), (total, part), origin=origin._replace(part=f"sum{number}"))
     return total
+
+
+def _count(graph: LutGraph, bits: Sequence[int], origin: Origin) -> int:
+    """How many of two to six bits are ones, one LUT per bit of the number."""
+    ones = [address.bit_count() for address in range(1 << len(bits))]
+    tables = [
+        sum((one >> place & 1) << address for address, one in enumerate(ones)) for place in range(bits_for(len(bits)))
+    ]
+    luts = [
+        graph.add(Lut(len(bits), table), bits, origin=origin._replace(part=f"{origin.part}_bit{place}"))
+        for place, table in enumerate(tables)
+    ]
+    return graph.add(Concat(), luts, origin=origin)
 
 
 def random_inputs(graph: LutGraph, samples: int, seed: int = 0) -> Inputs:

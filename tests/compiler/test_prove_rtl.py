@@ -12,7 +12,7 @@ import pytest
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux, PopCount, Register
+from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux, Register
 from difflut_compiler.schedule import PIPELINES
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify import languages, prove_files
@@ -164,7 +164,6 @@ CHANGES: dict[str, Callable[[LutGraph, int], bool]] = {
     "constant": next_constant,
 }
 ADDER_CHANGES = {
-    "count reads a bit twice": same_operand_twice(PopCount),
     "sum of the same twice": same_operand_twice(Add),
 }
 CLOCKED_CHANGES = {"register missing": skip_register, "register too many": add_register}

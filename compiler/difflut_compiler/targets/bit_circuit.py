@@ -1,6 +1,6 @@
 """A combinational graph as single bits: look-up tables only, for targets that know no words.
 
-Comparators, counts, sums and multiplexers become small tables. The bits of every net of the graph keep a name, the one
+Comparators, sums and multiplexers become small tables. The bits of every net of the graph keep a name, the one
 that the net has in the hardware languages, so that a reader finds every net again.
 """
 
@@ -26,16 +26,14 @@ from difflut_compiler.ops import (
     Mux,
     Operand,
     Output,
-    PopCount,
-    bits_for,
     bools_to_table,
-    popcount_tables,
 )
+from difflut_compiler.targets.target import not_expanded
 
 ZERO, ONE = 0, 1
 """The bits that are constant in every circuit."""
 TABLE_INPUTS = 6
-"""Comparators and counts become tables of at most this many inputs."""
+"""Comparators become tables of at most this many inputs."""
 
 BUFFER = Lut(1, 0b10)
 _VARIABLE = Operand(Lut(1, 0b01), 1)
@@ -99,7 +97,7 @@ def feature_names(circuit: BitCircuit) -> list[str]:
 
 
 def to_bits(graph: LutGraph, language: str) -> BitCircuit:
-    """Turn a graph without registers into tables; raises ``TypeError`` for an operation that has no such form.
+    """Turn a graph without registers into tables; raises :class:`CompilerError` for an operation that has no such form.
 
     ``language`` is the one that the message names.
     """
@@ -135,8 +133,6 @@ def _expand(circuit: BitCircuit, node: Node, operands: Sequence[Bits], signed: b
             return [circuit.add(op.table, *(bits[0] for bits in operands))]
         case Compare():
             return [_at_least(circuit, operands[0], op.threshold, signed)]
-        case PopCount():
-            return _count(circuit, [bits[0] for bits in operands], op.offset)
         case Concat():
             return [bits[0] for bits in operands]
         case Add():
@@ -146,7 +142,7 @@ def _expand(circuit: BitCircuit, node: Node, operands: Sequence[Bits], signed: b
         case Mux():
             select, when_0, when_1 = operands[0][0], operands[1], operands[2]
             return [circuit.add(0xCA, a, b, select) for a, b in zip_longest(when_0, when_1, fillvalue=ZERO)]
-    raise TypeError(f"{language} has no expression for {op.kind} at {node.origin}; expand it first")
+    raise not_expanded(language, op, node.origin)
 
 
 def _at_least(circuit: BitCircuit, word: Bits, threshold: int, signed: bool) -> int:
@@ -172,20 +168,6 @@ def _at_least(circuit: BitCircuit, word: Bits, threshold: int, signed: bool) -> 
             answer = circuit.add(bools_to_table(np.concatenate([values > part, values >= part])), *inputs, answer)
         start += taken
     return answer
-
-
-def _count(circuit: BitCircuit, bits: Sequence[int], offset: int) -> Bits:
-    """The number of ones, plus ``offset``: counts by table, then a balanced tree of adders."""
-    width = bits_for(len(bits) + offset)
-    groups = [bits[start : start + TABLE_INPUTS] for start in range(0, len(bits), TABLE_INPUTS)]
-    words = [[circuit.add(table, *group) for table in popcount_tables(len(group))] for group in groups]
-    if offset:
-        words.append(constant(offset, bits_for(offset)))
-    while len(words) > 1:
-        pairs = zip(words[0::2], words[1::2], strict=False)
-        sums = [_add(circuit, left, right, min(width, max(len(left), len(right)) + 1)) for left, right in pairs]
-        words = sums + words[len(sums) * 2 :]
-    return words[0] + [ZERO] * (width - len(words[0]))
 
 
 def _add(circuit: BitCircuit, left: Bits, right: Bits, width: int) -> Bits:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
+from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.interface import Interface, stream_out_bits
 from difflut_compiler.names import Ref, Signal
@@ -211,3 +212,8 @@ def lut_name(statement: Statement) -> str:
     """``LUT_12`` for LUT 12 of its layer."""
     part = statement.origin.part.replace(".", "_")
     return f"LUT_{statement.origin.number}" + (f"_{part}" if part else "")
+
+
+def not_expanded(language: str, op: AnyOp, origin: Origin) -> CompilerError:
+    """The error for an operation that passes must have turned into smaller ones before it can be written."""
+    return CompilerError(f"{language} has no expression for {op.kind} at {origin}; run the passes of EXPAND first")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from difflut_compiler.names import Ref, Signal
-from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux, PopCount, popcount_tables
+from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux
 from difflut_compiler.targets.target import (
     Module,
     Statement,
@@ -15,6 +15,7 @@ from difflut_compiler.targets.target import (
     Value,
     Wrapper,
     lut_name,
+    not_expanded,
     register_runs,
     value_width,
 )
@@ -69,7 +70,7 @@ def _render_module(module: Module, dialect: Dialect) -> str:
         inputs=[_declare(f"input  {dialect.net}", signal) for signal in module.inputs],
         outputs=[_declare(f"output {kind(signal)}", signal) for signal in module.outputs],
         internals=[_declare(kind(signal), signal) for signal in module.internals],
-        tables=[_declare_table(s) for s in module.bits if isinstance(s.op, Lut)] + _declare_counts(module.words),
+        tables=[_declare_table(lut_name(s), s.op) for s in module.bits if isinstance(s.op, Lut)],
         bits=[f"{_value(s.result)} = {_expression(s)};" for s in module.bits],
         words=[f"{_value(s.result)} = {_expression(s)};" for s in module.words],
         registers=[f"{_value(q)} <= {_value(d)};" for q, d in register_runs(module.registers)],
@@ -96,26 +97,9 @@ def _declare(kind: str, signal: Signal) -> str:
     return f"{kind} {signal.name}" if signal.width is None else f"{kind} [{signal.width - 1}:0] {signal.name}"
 
 
-def _declare_table(statement: Statement) -> str:
-    assert isinstance(statement.op, Lut)
-    return _table(lut_name(statement), statement.op.fan_in, statement.op.table)
-
-
-def _declare_counts(words: Sequence[Statement]) -> list[str]:
-    """The tables of the popcounts in a module, one per number of operands and bit of the result."""
-    sizes = sorted({len(statement.operands) for statement in words if isinstance(statement.op, PopCount)})
-    return [
-        _table(_count_name(size, bit), size, table) for size in sizes for bit, table in enumerate(popcount_tables(size))
-    ]
-
-
-def _count_name(operands: int, bit: int) -> str:
-    return f"ONES_OF_{operands}_BIT_{bit}"
-
-
-def _table(name: str, fan_in: int, table: int) -> str:
-    size = 1 << fan_in
-    return f"[{size - 1}:0] {name} = {size}'h{table:0{max(1, size // 4)}x};"
+def _declare_table(name: str, op: Lut) -> str:
+    size = 1 << op.fan_in
+    return f"[{size - 1}:0] {name} = {size}'h{op.table:0{max(1, size // 4)}x};"
 
 
 def _value(value: Value) -> str:
@@ -143,10 +127,6 @@ def _expression(statement: Statement) -> str:
             return f"{lut_name(statement)}[{_address(operands)}]"
         case Compare():
             return _compare(op.threshold, operands[0], statement.signed)
-        case PopCount():
-            names = [_count_name(len(operands), bit) for bit in reversed(range(len(operands).bit_length()))]
-            bits = ",\n    ".join(f"{name}[{_address(operands)}]" for name in names)
-            return f"{{\n    {bits}\n  }}"
         case Concat():
             return f"{{{', '.join(_value(operand) for operand in reversed(operands))}}}"
         case Add():
@@ -156,7 +136,7 @@ def _expression(statement: Statement) -> str:
         case Mux():
             width = max(value_width(operands[1]), value_width(operands[2]))
             return f"{_value(operands[0])} ? {_extend(operands[2], width)} : {_extend(operands[1], width)}"
-    raise TypeError(f"Verilog has no expression for {op.kind} at {statement.origin}; expand it first")
+    raise not_expanded("Verilog", op, statement.origin)
 
 
 def _address(operands: Sequence[Value]) -> str:

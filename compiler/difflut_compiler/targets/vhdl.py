@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from difflut_compiler.names import Ref, Signal
-from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux, PopCount, popcount_tables
+from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux
 from difflut_compiler.targets.target import (
     Module,
     Slice,
@@ -16,6 +16,7 @@ from difflut_compiler.targets.target import (
     Value,
     Wrapper,
     lut_name,
+    not_expanded,
     register_runs,
     value_width,
 )
@@ -121,9 +122,6 @@ def _expression(statement: Statement) -> str:
             return _lut(op, operands)
         case Compare():
             return _compare(op.threshold, operands[0], statement.signed)
-        case PopCount():
-            tables = reversed(popcount_tables(len(operands)))
-            return "\n    & ".join(_lut(Lut(len(operands), table), operands) for table in tables)
         case Concat():
             bits = " & ".join(_value(operand) for operand in reversed(operands))
             return f"std_logic_vector'({bits})" if len(operands) > 1 else bits
@@ -135,7 +133,7 @@ def _expression(statement: Statement) -> str:
             width = max(value_width(operands[1]), value_width(operands[2]))
             select = f"{_value(operands[0])} = '1'"
             return f"{_same_type(operands[2], width)} when {select} else {_same_type(operands[1], width)}"
-    raise TypeError(f"VHDL has no expression for {op.kind} at {statement.origin}; expand it first")
+    raise not_expanded("VHDL", op, statement.origin)
 
 
 def _assign_bit(statement: Statement) -> str:

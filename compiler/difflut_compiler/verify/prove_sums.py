@@ -1,4 +1,4 @@
-"""Rules for what SAT is the wrong tool for: the adder tree of a popcount and the tournament of an argmax."""
+"""Rules for what SAT is the wrong tool for: the counters that a popcount becomes, and the tournament of an argmax."""
 
 from __future__ import annotations
 
