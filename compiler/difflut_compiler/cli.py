@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from difflut_compiler.progress import COMPILE_SHARES, steps_shown, training_shown, trials_shown
+from difflut_compiler.progress import COMPILE_SHARES, VERIFY_SHARES, steps_shown, training_shown, trials_shown
 
 if TYPE_CHECKING:
     from difflut.models import ModelFileInfo
@@ -288,6 +289,59 @@ def compile_command(
             )
         if failed:
             raise typer.Exit(EXIT_MISMATCH)
+
+
+@app.command(epilog="Example: difflut verify build/demo/verilog")
+def verify(
+    out: Annotated[Path, typer.Argument(help="The output folder of a compile.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Also compare with this model, the one that was compiled.")
+    ] = None,
+    simulator: Annotated[
+        str | None, typer.Option(help="iverilog, verilator, ghdl or gcc; default: the first that is installed.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check the folder of a compile again: digests, proof, simulation."""
+    with _reporting_errors(debug):
+        from difflut_compiler.recheck import recheck
+        from difflut_compiler.report import print_rungs
+
+        with steps_shown(VERIFY_SHARES, _error_console(), quiet=as_json) as on_step:
+            result = recheck(out, model, simulator, on_step=on_step)
+        if as_json:
+            print(json.dumps({"folder": str(out), "target": result.target, "rungs": list(map(asdict, result.rungs))}))
+        else:
+            print_rungs(result.rungs, _output_console())
+        if result.failed:
+            _fail(f"{out} does not hold what was compiled and proven; compile again", EXIT_MISMATCH)
+        if result.out_of_reach:
+            rungs = ", ".join(map(str, result.out_of_reach))
+            _fail(f"rungs that the certificate has cannot be checked here: {rungs}", EXIT_TOOL_MISSING)
+
+
+@app.command("report", epilog="Example: difflut report build/demo/verilog --open")
+def report_command(
+    out: Annotated[Path, typer.Argument(help="The output folder of a compile.")],
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the report of a compile anew, with the results of synthesis."""
+    with _reporting_errors(debug):
+        from difflut_compiler.compiled import load_compiled
+        from difflut_compiler.output import REPORT_PAGE
+        from difflut_compiler.page import write_page
+
+        compiled = load_compiled(out)
+        write_page(compiled)
+        if as_json:
+            print(json.dumps({**compiled.report, "certificate": compiled.certificate}))
+        else:
+            _output_console().print(f"Wrote {out / REPORT_PAGE}.", markup=False, soft_wrap=True)
+        if show:
+            typer.launch(str((out / REPORT_PAGE).absolute()))
 
 
 @app.command("import", epilog="Example: difflut import network.blif -o network.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
@@ -13,8 +13,16 @@ from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import read_graph
 from difflut_compiler.interface import Interface
 from difflut_compiler.names import check_identifier
-from difflut_compiler.output import CERTIFICATE
+from difflut_compiler.output import CERTIFICATE, GRAPH_FILE
 from difflut_compiler.targets import find_target
+
+
+class Digests(NamedTuple):
+    """What a certificate is tied to, each by its SHA-256."""
+
+    model: str
+    graph: str
+    files: str
 
 
 @dataclass(frozen=True)
@@ -24,24 +32,33 @@ class CompiledNetwork:
     folder: Path
     plan: BuildPlan
     graph: LutGraph
+    pipeline: str
+    digests: Digests
     report: dict[str, Any]
     certificate: dict[str, Any]
 
 
 def load_compiled(folder: Path) -> CompiledNetwork:
     """Read an output folder; raises :class:`CompilerError` unless it is whole and holds the hardware it speaks of."""
+    compiled = read_compiled(folder)
+    if compiled.plan.digest() != compiled.digests.files:
+        raise CompilerError(f"the hardware in {folder} is not what was compiled; compile again")
+    return compiled
+
+
+def read_compiled(folder: Path) -> CompiledNetwork:
+    """Read an output folder, whatever hardware is in it; raises :class:`CompilerError` for a folder that is none."""
     certificate = _read_json(folder, CERTIFICATE)
     report = _read_json(folder, "report.json")
     try:
         if any(rung["status"] == "failed" for rung in certificate["rungs"]):
             raise CompilerError(f"{folder} holds no hardware: a check of its compile failed; see {CERTIFICATE}")
+        digests = Digests(*(str(certificate[f"{what}_sha256"]) for what in Digests._fields))
         plan = _read_plan(folder, report)
-        is_whole = plan.digest() == certificate["files_sha256"]
+        pipeline = str(report["pipeline"])
     except (KeyError, TypeError, ValueError):  # whatever a file that no compile wrote may lack
         raise CompilerError(f"{folder} holds no result of this compiler; compile again") from None
-    if not is_whole:
-        raise CompilerError(f"the hardware in {folder} is not what was compiled; compile again")
-    return CompiledNetwork(folder, plan, read_graph(folder / "graph.json"), report, certificate)
+    return CompiledNetwork(folder, plan, read_graph(folder / GRAPH_FILE), pipeline, digests, report, certificate)
 
 
 def _read_plan(folder: Path, report: dict[str, Any]) -> BuildPlan:

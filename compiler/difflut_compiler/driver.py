@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import GraphSize, LutGraph
+from difflut_compiler.graph_file import graph_to_json
 from difflut_compiler.interface import PLAIN, Interface
 from difflut_compiler.names import check_identifier
 from difflut_compiler.ops import Input
@@ -26,7 +27,8 @@ from difflut_compiler.synth import SynthesisCount, count_cells
 from difflut_compiler.synth.estimate import Estimate, estimate_all
 from difflut_compiler.targets import HardwareTarget, find_target
 from difflut_compiler.verify import ladder
-from difflut_compiler.verify.certificate import Certificate, Finding, Rung, climb, not_checked
+from difflut_compiler.verify.certificate import Certificate, Finding, climb, hash_text
+from difflut_compiler.verify.check_files import FileChecks
 from difflut_compiler.verify.languages import choose_simulator, language_of
 from difflut_compiler.verify.simulate import SimulationResult
 from difflut_compiler.verify.tools import make_folder
@@ -35,8 +37,6 @@ LUTS_COUNTED_BY_DEFAULT = 6000
 """Above this many LUTs, counting by synthesis takes minutes and is done only on request."""
 PASS_VECTORS = 1024
 SAMPLES_SHOWN = 12
-SIMULATION_BUDGET = 40_000_000
-"""LUT evaluations that a simulation may take by default: some minutes in an event-driven simulator."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,12 @@ class InputPort:
 
 @dataclass(frozen=True)
 class CompileResult:
-    """Everything a compile found out; the hardware is in ``plan``."""
+    """Everything a compile found out; the hardware is in ``plan``, ``graph_text`` is the graph's file."""
 
     request: CompileRequest
     plan: BuildPlan
     graph: LutGraph
+    graph_text: str
     certificate: Certificate
     input_port: InputPort
     lowered_size: GraphSize
@@ -178,24 +179,37 @@ def compile_model(
     request.check()
     clock = StepClock(on_step)
     built = _build(request, clock, observer)
-    with tempfile.TemporaryDirectory(prefix="difflut-") as folder:
-        checks = _Checks(request, built, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="difflut-") as name:
+        folder, reference = Path(name), built.reference
+        checks = FileChecks(
+            built.plan,
+            built.scheduled,
+            reference.lowered,
+            reference.vectors.inputs,
+            reference.expected,
+            request.simulator,
+            folder,
+        )
         with clock.step("prove passes"):
-            second_rung = climb(2, checks.passes)
+            second_rung = climb(2, lambda: _prove_passes(built, make_folder(folder, "passes")))
         with clock.step("prove files"):
-            third_rung = checks.files()
+            third_rung = checks.proof()
         with clock.step("simulate"):
             fourth_rung = checks.simulation()
         with clock.step("flip a bit"):
             fifth_rung = checks.mutation()
         with clock.step("count LUTs"):
-            synthesis = checks.synthesis()
+            synthesis = _synthesis(request, built, make_folder(folder, "synthesis"))
+    graph_text = graph_to_json(built.graph)
     rungs = (built.reference.first_rung, second_rung, third_rung, fourth_rung, fifth_rung)
     return CompileResult(
         request=request,
         plan=built.plan,
         graph=built.graph,
-        certificate=Certificate(request.target, built.reference.sha256, built.plan.digest(), rungs),
+        graph_text=graph_text,
+        certificate=Certificate(
+            request.target, built.reference.sha256, hash_text(graph_text), built.plan.digest(), rungs
+        ),
         input_port=_input_port(built.graph, built.reference.scale),
         lowered_size=built.reference.lowered.size(),
         size=built.optimised_size,
@@ -226,70 +240,20 @@ def _build(request: CompileRequest, clock: StepClock, observer: Observer | None)
     return _Built(reference, optimised_size, graph, scheduled, plan, steps, len(sample))
 
 
-class _Checks:
-    """The rungs that need the hardware, with the tools that are there."""
+def _prove_passes(built: _Built, folder: Path) -> Finding:
+    lowered = built.reference.lowered
+    return ladder.check_passes(lowered, built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
 
-    def __init__(self, request: CompileRequest, built: _Built, folder: Path) -> None:
-        self.request = request
-        self.built = built
-        self.folder = folder
-        self.language = language_of(built.plan.language)
-        self.simulator = choose_simulator(built.plan.language, request.simulator)
-        self.simulated: SimulationResult | None = None
 
-    def passes(self) -> Finding:
-        built, lowered = self.built, self.built.reference.lowered
-        folder = make_folder(self.folder, "passes")
-        return ladder.check_passes(lowered, built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
-
-    def files(self) -> Rung:
-        language, built, prove = self.language, self.built, self.language.prove
-        if prove is None or language.no_proof:
-            return not_checked(3, language.no_proof, language.product)
-        folder = make_folder(self.folder, "files")
-        return climb(3, lambda: prove(built.plan, built.scheduled, built.reference.lowered, folder), language.product)
-
-    def simulation(self) -> Rung:
-        if self.simulator is None:
-            return not_checked(4, self.language.no_simulation, self.language.product)
-        return climb(4, self._simulate, self.language.product)
-
-    def _simulate(self) -> Finding:
-        assert self.language.simulate is not None
-        assert self.simulator is not None
-        built = self.built
-        luts = built.graph.size().count_by_kind.get("lut", 0)
-        samples = min(len(built.reference.vectors.inputs), max(64, SIMULATION_BUDGET // max(1, luts)))
-        self.simulated = self.language.simulate(
-            built.plan,
-            built.scheduled.graph,
-            built.reference.vectors.inputs[:samples],
-            {name: values[:samples] for name, values in built.reference.expected.items()},
-            self.simulator,
-            make_folder(self.folder, "simulation"),
-        )
-        return ladder.check_simulation(
-            self.language, self.simulated, len(built.reference.vectors.inputs), built.plan.latency_cycles
-        )
-
-    def mutation(self) -> Rung:
-        if self.language.no_proof and (self.language.prove is not None or self.simulator is None):
-            return not_checked(5, self.language.no_proof)
-        built, folder = self.built, make_folder(self.folder, "mutation")
-        inputs, expected = built.reference.vectors.inputs, built.reference.expected
-        return climb(
-            5,
-            lambda: ladder.check_mutation(built.plan, built.scheduled, inputs, expected, self.simulator, folder),
-        )
-
-    def synthesis(self) -> SynthesisCount | None:
-        wanted = self.request.count_luts
-        if wanted is None:
-            wanted = self.built.optimised_size.lut6_total <= LUTS_COUNTED_BY_DEFAULT
-        hardware = isinstance(find_target(self.request.target), HardwareTarget)
-        if not (wanted and hardware) or self.language.no_proof:
-            return None
-        return count_cells(self.built.plan, make_folder(self.folder, "synthesis"))
+def _synthesis(request: CompileRequest, built: _Built, folder: Path) -> SynthesisCount | None:
+    """The LUTs that Yosys makes of the hardware, if that is wanted and can be known."""
+    wanted = request.count_luts
+    if wanted is None:
+        wanted = built.optimised_size.lut6_total <= LUTS_COUNTED_BY_DEFAULT
+    hardware = isinstance(find_target(request.target), HardwareTarget)
+    if not (wanted and hardware) or language_of(built.plan.language).no_proof:
+        return None
+    return count_cells(built.plan, folder)
 
 
 def _input_port(graph: LutGraph, scale: float) -> InputPort:

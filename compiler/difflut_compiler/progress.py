@@ -35,6 +35,14 @@ COMPILE_SHARES: Mapping[str, float] = {
     "count LUTs": 20,
 }
 """The steps of a compile and how its time is typically split, in percent: between networks of 400 and 20,000 LUTs."""
+VERIFY_SHARES: Mapping[str, float] = {
+    "read": 5,
+    "compare with the model": 5,
+    "prove files": 45,
+    "simulate": 25,
+    "flip a bit": 20,
+}
+"""The same for the steps of checking a compile again."""
 
 
 class StepEstimate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,8 +15,7 @@ from rich.table import Table
 
 from difflut_compiler.driver import Accuracy, CompileResult
 from difflut_compiler.graph import GraphSize
-from difflut_compiler.graph_file import graph_to_json
-from difflut_compiler.output import CERTIFICATE, REPORT_PAGE
+from difflut_compiler.output import CERTIFICATE, GRAPH_FILE, REPORT_PAGE
 from difflut_compiler.page import render_page
 from difflut_compiler.verify.certificate import Rung
 from difflut_compiler.verify.languages import language_of
@@ -28,7 +27,7 @@ def documents(result: CompileResult) -> Mapping[str, str]:
     """The files beside the hardware; the certificate is the last."""
     figures = report(result)
     return {
-        "graph.json": graph_to_json(result.graph),
+        GRAPH_FILE: result.graph_text,
         "report.json": json.dumps(figures, indent=2) + "\n",
         "summary.txt": summary(result),
         REPORT_PAGE: render_page(figures, asdict(result.certificate), result.graph, []),
@@ -82,8 +81,7 @@ def summary(result: CompileResult) -> str:
 def print_result(result: CompileResult, console: Console) -> None:
     console.print(_circuit_table(result))
     console.print()
-    for rung in result.certificate.rungs:
-        _print_rung(rung, console)
+    print_rungs(result.certificate.rungs, console)
     console.print(_time_line(result))
 
 
@@ -126,6 +124,11 @@ def _accuracy_text(accuracy: Accuracy, product: str) -> str:
 
 
 STATUS_STYLES = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
+
+
+def print_rungs(rungs: Sequence[Rung], console: Console) -> None:
+    for rung in rungs:
+        _print_rung(rung, console)
 
 
 def _print_rung(rung: Rung, console: Console) -> None:

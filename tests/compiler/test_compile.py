@@ -32,7 +32,7 @@ from difflut_compiler.passes import PASSES
 from difflut_compiler.schedule import PIPELINES, Schedule
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.targets.target import Target
-from difflut_compiler.verify import tools, vectors
+from difflut_compiler.verify import check_files, tools, vectors
 from difflut_compiler.verify.certificate import rung_name
 from difflut_compiler.verify.languages import LANGUAGES
 from tests.compiler.designs import CIRCUIT_TARGETS, HDL_TARGETS
@@ -247,7 +247,7 @@ def test_accuracy_of_more_data_than_are_simulated(
 ) -> None:
     need("iverilog")
     need("cocotb")
-    monkeypatch.setattr(driver, "SIMULATION_BUDGET", 0)
+    monkeypatch.setattr(check_files, "SIMULATION_BUDGET", 0)
     data, out = write_data(tmp_path, 100), tmp_path / "out"
     code, output, error = run("compile", model_file, "-t", "verilog", "-o", out, "--data", data, "--no-count-luts")
     assert code == 0, error

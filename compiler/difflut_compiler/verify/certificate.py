@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedErro
 Status = Literal["passed", "failed", "not checked"]
 
 RUNG_NAMES = {
+    0: "{product} and graph are those of the certificate",
     1: "graph equals the model in eval mode",
     2: "optimised and scheduled graph equals the lowered graph",
     3: "{product} read back equals the optimised graph",
@@ -52,10 +54,11 @@ class Rung:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The evidence for one compiled network, tied to the model file and to the hardware's text."""
+    """The evidence for one compiled network, tied to the model file, the graph's file and the hardware's text."""
 
     target: str
     model_sha256: str
+    graph_sha256: str
     files_sha256: str
     rungs: tuple[Rung, ...]
 
@@ -65,6 +68,11 @@ class Certificate:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def hash_text(text: str) -> str:
+    """SHA-256 of a text file."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def climb(rung: int, check: Callable[[], Finding], product: str = "RTL") -> Rung:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from difflut_compiler.emit import BuildPlan
@@ -30,7 +31,7 @@ def prove_netlist(plan: BuildPlan, scheduled: Schedule, lowered: LutGraph | None
     netlist = read_back(plan, folder)
     verdict, bits = prove_cut(netlist, scheduled, folder)
     if not verdict.equivalent:
-        raise MismatchError(f"the {product} is not the graph: {verdict.message}")
+        raise MismatchError(f"the {product} is not the graph: {_name_nets(verdict.message, scheduled.graph)}")
     whole = prove_whole(netlist, lowered, make_folder(folder, "whole")) if lowered is not None else "cut only"
     reader = "ghdl and yosys" if plan.language == "vhdl" else "yosys"
     reason = f"every LUT, comparator, sum and register proven at its own cut point, {product} read by {reader}; {whole}"
@@ -38,6 +39,15 @@ def prove_netlist(plan: BuildPlan, scheduled: Schedule, lowered: LutGraph | None
         reason += f"; of {plan.core}: the {plan.interface.kind} interface around it is simulated, not proven"
     version = tool_version("yosys") + (f", ghdl {tool_version('ghdl')}" if plan.language == "vhdl" else "")
     return Finding(require_some(bits, f"the proof of the {product}"), reason, f"{reader}, abc cec", version)
+
+
+def _name_nets(message: str, graph: LutGraph) -> str:
+    """What ABC says, with the places in the network behind the cut bits, ``n12.0.next``."""
+
+    def place(bit: re.Match[str]) -> str:
+        return f"{graph.describe(int(bit[1]))} bit {bit[2]}" if int(bit[1]) in graph else bit[0]
+
+    return re.sub(r"\bn(\d+)\.(\d+)\.next\b", place, message)
 
 
 def prove_cut(netlist: Netlist, scheduled: Schedule, folder: Path) -> tuple[Verdict, int]:
