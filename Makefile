@@ -11,7 +11,7 @@ COUNT ?= 2000
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup simulators postgresql demo lint test nightly fuzz clean
+.PHONY: help setup simulators postgresql demo docs lint test nightly fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ demo: simulators  ## train a digit classifier, compile it to Verilog and VHDL
 	$(BIN)/difflut-compile $(DEMO)/model/model.pth --target vhdl --data digits -o $(DEMO)/vhdl
 	@printf '\nModel:   %s\nVerilog: %s\nVHDL:    %s\n' $(DEMO)/model $(DEMO)/verilog $(DEMO)/vhdl
 	@printf 'What was proven, and what was not, is in certificate.json in each of the last two.\n'
+
+docs: $(READY)  ## build the documentation site into build/site; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@printf 'Open build/site/index.html.\n'
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check

@@ -20,4 +20,4 @@ fi
 echo "Making $venv and installing into it; the first time this takes a few minutes."
 "$python" -m venv --clear "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints.txt --editable ".[sim,pnr,plot,sweep,postgresql,examples,dev]"
+    --constraint constraints.txt --editable ".[sim,pnr,plot,sweep,postgresql,examples,docs,dev]"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 FENCE = re.compile(r"^ *```(?P<language>\w*)\s*$")
 RUN_MARK = "<!-- run -->"
+NOT_RUN_MARK = re.compile(r"<!-- not run: (?P<reason>.+) -->")
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(?P<title>.*)$", re.MULTILINE)
 
@@ -25,6 +26,7 @@ class Block:
     language : what stands behind the fence; empty if nothing does.
     text : what is inside, without common indentation.
     run : whether the line above is the comment that asks tests to run its commands.
+    not_run : why not, if the line above is a comment that says so.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Block:
     language: str
     text: str
     run: bool
+    not_run: str | None
 
     def __str__(self) -> str:
         return f"{self.number}, line {self.line}"
@@ -61,7 +64,9 @@ def _cut_block(lines: list[str], opening: int, end: int, number: int) -> Block:
     fence = FENCE.match(lines[opening])
     assert fence is not None
     text = textwrap.dedent("\n".join([*lines[opening + 1 : end], ""]))
-    return Block(number, opening + 1, fence["language"], text, opening > 0 and lines[opening - 1] == RUN_MARK)
+    above = lines[opening - 1].strip() if opening else ""
+    reason = NOT_RUN_MARK.fullmatch(above)
+    return Block(number, opening + 1, fence["language"], text, above == RUN_MARK, reason["reason"] if reason else None)
 
 
 def find_broken_links(path: Path) -> Iterator[str]:

@@ -1,12 +1,16 @@
 """README and docs are true: their code runs, their commands exist with those options, their links lead somewhere.
 
-All blocks of Python run, and the commands of blocks with the comment `<!-- run -->` on the line above. A block of YAML
-whose first line is a comment with a file's name is that file.
+All blocks of Python run, and the commands of blocks with the comment `<!-- run -->` on the line above; other blocks of
+commands say why not, in a comment `<!-- not run: ... -->`. A block of YAML or Python whose first line is a comment with
+a file's name is that file.
 """
 
 import contextlib
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -29,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("[a-z]*/README.md"))]
 PAGES += [page for folder in ("docs", "difflut") for page in sorted((ROOT / folder).rglob("*.md"))]
-FILE_NAME = re.compile(r"# (?P<name>[\w.]+\.ya?ml)\n")
+FILE_NAME = re.compile(r"# (?P<name>[\w.]+\.(?:ya?ml|py))\n")
 
 
 def name_of(page: Path) -> str:
@@ -44,11 +48,13 @@ def command_lines_of(block: Block) -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
+PYTHON_PROGRAMS = {"python": [], "torchrun": ["-m", "torch.distributed.run"]}
+SHELLS = {"console", "bash"}
 COMMANDS = [
     pytest.param(command, id=f"{name_of(page)}-{block.line}-{command}")
     for page in PAGES
     for block in read_blocks(page)
-    if block.language in {"console", "bash"}
+    if block.language in SHELLS
     for command in command_lines_of(block)
 ]
 
@@ -73,10 +79,11 @@ def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """The code of a page runs from top to bottom, as a reader would type it."""
     monkeypatch.setattr(driver, "LUTS_COUNTED_BY_DEFAULT", 0)  # takes longer than the rest, and has its own tests
     names: dict[str, object] = {"__name__": "__main__"}
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     with contextlib.chdir(tmp_path), registry_restored():
         for block in read_blocks(page):
             file = FILE_NAME.match(block.text)
-            if block.language == "yaml" and file:
+            if file and block.language in {"yaml", "python"}:
                 Path(file["name"]).write_text(block.text, encoding="utf-8")
             elif block.language == "python":
                 code = compile("\n" * block.line + block.text, str(page), "exec")
@@ -87,12 +94,25 @@ def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def run_command(line: str) -> None:
-    """Run one of our commands, which must succeed."""
+    """Run a command, which must succeed: ours in this process, those of Python in one of their own."""
     program, *words = shlex.split(line, comments=True)
+    if program in PYTHON_PROGRAMS:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, *PYTHON_PROGRAMS[program], *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return
     if program.startswith("difflut-"):  # difflut-train is `difflut train`
         words = [program.removeprefix("difflut-"), *words]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, f"{line}\n{result.output}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_run_or_say_why_not(page: Path) -> None:
+    """Write `<!-- run -->` or `<!-- not run: reason -->` right above a block of commands."""
+    blocks = [block for block in read_blocks(page) if block.language in SHELLS]
+    assert [str(block) for block in blocks if not block.run and block.not_run is None] == []
 
 
 @pytest.mark.parametrize("line", COMMANDS)

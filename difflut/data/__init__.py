@@ -20,6 +20,7 @@ from difflut.errors import DataError
 __all__ = ["SOURCES", "Dataset", "load_dataset", "shift_images", "split_stratified"]
 
 SOURCES: dict[str, Callable[..., Dataset]] = {"csv": load_csv, "digits": load_digits, "npz": load_npz}
+"""What loads each source, by its name."""
 
 
 def load_dataset(source: str, path: str | Path | None = None, **options: Any) -> Dataset:

@@ -29,11 +29,12 @@ class FeatureGroupsLayer(BaseLUTLayer):
     `n` inputs is read over again, which gives a node nothing more to tell apart. The wiring does not depend on the
     seed.
 
+    Arguments that are not listed are those of `BaseLUTLayer`.
+
     Parameters
     ----------
     num_groups : number of groups, at most `input_size`; if not given, as many as have `n` inputs, at least one. With
         the bits of one feature next to each other, ``num_groups=features`` makes every group a feature.
-    All others as in `BaseLUTLayer`.
     """
 
     def __init__(

@@ -31,6 +31,8 @@ class LearnableLayer(BaseLUTLayer):
     (straight-through). Learnable mapping as in Bacellar et al., Differentiable Weightless Neural Networks (ICML 2024),
     restricted to candidates to bound its memory.
 
+    Arguments that are not listed are those of `BaseLUTLayer`.
+
     Parameters
     ----------
     num_candidates : inputs each pin may choose from, capped at the inputs there are. The pins of a node have no
@@ -40,7 +42,6 @@ class LearnableLayer(BaseLUTLayer):
     routing_tau : temperature of the softmax that the logits' gradient is taken from. A low one confines learning to
         the candidates that are about as good as the best.
     tau_min, tau_decay_iters : how `update_tau` lowers it.
-    All others as in `BaseLUTLayer`.
     """
 
     runtime_keys: ClassVar[tuple[str, ...]] = ("routing_tau",)

@@ -20,13 +20,14 @@ class RandomLayer(BaseLUTLayer):
 
     Wiring as in `BaseLUTLayer`.
 
+    Arguments that are not listed are those of `BaseLUTLayer`.
+
     Parameters
     ----------
     ensure_full_input_coverage : if false, each node draws its inputs on its own, so that inputs are used more or less
         often, and some perhaps not at all. The pins of a node differ nevertheless, as long as the inputs suffice.
     input_groups : the inputs are that many equal groups of consecutive ones, and all pins of a node read one group;
         the nodes are dealt to the groups evenly.
-    All others as in `BaseLUTLayer`.
     """
 
     def __init__(

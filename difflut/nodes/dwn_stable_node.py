@@ -25,12 +25,13 @@ class DWNStableNode(LutNode):
     (num_nodes, output_dim, 2**input_dim), start values 0.1 * normal. Training reads the probability at the thresholded
     inputs; all gradients are those of ``gradient_scale`` times `hard_lookup_harmonic`. Table: raw entry >= 0.
 
+    Arguments that are not listed are those of `LutNode`.
+
     Parameters
     ----------
     gradient_scale : factor of all gradients, positive.
     learn_gradient_scale : if true, ``gradient_scale`` is a parameter (num_nodes,) that starts at the given value and
         learns as the factor that it is in the gradients' formula.
-    All others as in `LutNode`.
     """
 
     takes_wired_pins: ClassVar[bool] = True

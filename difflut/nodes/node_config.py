@@ -13,13 +13,13 @@ from difflut.nodes.utils.regularizer_settings import read_regularizers
 class NodeConfig:
     """What to build a node with: ``NodeClass(**config.to_dict())``, or ``node_kwargs=config`` of a layer.
 
+    What is None or empty is left to the family's default, also within ``extra_params``.
+
     Parameters
     ----------
     input_dim, output_dim, init_fn, init_kwargs : as in `LutNode`.
     regularizers : as `read_regularizers` takes them.
     extra_params : arguments of the one family, e.g. ``{"degree": 3}``.
-
-    What is None or empty is left to the family's default, also within ``extra_params``.
 
     Raises
     ------

@@ -47,8 +47,11 @@ def expanding_passes(lut_inputs: int = 6) -> tuple[Pass, ...]:
 
 
 OPTIMISE = optimising_passes()
+"""What makes a graph smaller, repeated until nothing changes."""
 EXPAND = expanding_passes()
+"""What turns counts and the argmax into LUTs and adders, once, at the end."""
 PASSES: dict[str, Pass] = {one.name: one for one in (*OPTIMISE, *EXPAND)}
+"""All passes by name, in the order in which they run first."""
 
 __all__ = [
     "EXPAND",

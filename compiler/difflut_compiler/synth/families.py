@@ -138,3 +138,4 @@ _ALL = (
     ),
 )
 FAMILIES = {family.name: family for family in _ALL}
+"""Families of devices by name."""
