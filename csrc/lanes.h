@@ -126,6 +126,28 @@ inline uint16_t nonzero_bits(Lanes value) {
 #endif
 }
 
+// Stores one bit per lane, set where the value is at least the threshold.
+inline __attribute__((always_inline)) void store_at_least_bits(uint16_t* to, Lanes value, Lanes threshold) {
+#if defined(__AVX512F__)
+  _store_mask16(to, _mm512_cmp_ps_mask((__m512)value, (__m512)threshold, _CMP_GE_OQ));
+#else
+  uint16_t bits = 0;
+  for (int lane = 0; lane < LANES; ++lane) bits |= uint16_t(value[lane] >= threshold[lane]) << lane;
+  *to = bits;
+#endif
+}
+
+// Whether any lane is not 0.
+inline bool any(IntLanes value) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)value, (__m512i)value) != 0;
+#else
+  int32_t all = 0;
+  for (int lane = 0; lane < LANES; ++lane) all |= value[lane];
+  return all != 0;
+#endif
+}
+
 // sum + value in the lanes whose bit is set, sum in the others.
 inline __attribute__((always_inline)) Lanes add_where(uint16_t bits, Lanes sum, Lanes value) {
 #if defined(__AVX512F__)

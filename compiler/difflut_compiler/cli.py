@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -387,6 +388,48 @@ def import_command(
         )
 
 
+@app.command(epilog="Example: difflut infer build/digits/model.pth --data digits -o predictions.csv")
+def infer(
+    network: Annotated[
+        Path, typer.Argument(help="A trained model.pth, the output folder of a compile, or a graph.json.")
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Rows to answer for: a .csv file of features, the class last if it is known, an .npz file with x and "
+            "perhaps y, or digits."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file for the answers, a row each.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Number of threads; 0: as many as OpenMP likes.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run a network on the CPU, bit-packed, and say how accurate it is."""
+    with _reporting_errors(debug):
+        from difflut.data import load_samples
+        from difflut_compiler.infer import CLASS_INDEX, format_predictions, load_predictor
+
+        predictor = load_predictor(_find_model(network))
+        samples = load_samples(data, predictor.features, predictor.class_names)
+        start = time.perf_counter()
+        outputs = predictor.predict(samples.features.numpy(), threads)
+        seconds = time.perf_counter() - start
+        accuracy = None
+        if samples.labels is not None and CLASS_INDEX in outputs:
+            accuracy = float((outputs[CLASS_INDEX] == samples.labels.numpy()).mean())
+        if out is not None:
+            out.write_text(format_predictions(outputs), encoding="utf-8")
+        if as_json:
+            answers = {name: values.tolist() for name, values in outputs.items()} if out is None else str(out)
+            figures = {"samples": len(samples.features), "accuracy": accuracy, "seconds": seconds, "outputs": answers}
+            print(json.dumps(figures))
+            return
+        right = "" if accuracy is None else f", {accuracy:.2%} of them right"
+        written = "" if out is None else f"; wrote {out}"
+        _output_console().print(f"{len(samples.features)} samples{right}, in {seconds:.3g} s{written}.", markup=False)
+
+
 @app.command(epilog="Example: difflut synth build/demo/verilog --family ecp5")
 def synth(
     out: Annotated[Path, typer.Argument(help="The output folder of a compile.")],
@@ -575,12 +618,14 @@ def tools(as_json: Json = False) -> None:
     """List what runs: the kernels of the training rules, the external tools, and how to get what is missing."""
     with _reporting_errors(debug=False):
         from difflut.kernels import describe
+        from difflut_compiler.packed import describe as describe_packed
         from difflut_compiler.verify.tools import INSTALL_HINTS, find_tool, tool_version
 
         def state(name: str) -> str:
             return tool_version(name) if find_tool(name) else f"not installed: {INSTALL_HINTS[name]}"
 
-        _print_list({"kernels": str(describe()), **{name: state(name) for name in INSTALL_HINTS}}, as_json)
+        rows = {"kernels": str(describe()), "inference": describe_packed()}
+        _print_list({**rows, **{name: state(name) for name in INSTALL_HINTS}}, as_json)
 
 
 def _first_line(thing: object) -> str:

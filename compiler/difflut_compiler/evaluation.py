@@ -1,7 +1,9 @@
 """Running a LUT graph on arrays: the oracle for every pass, every target and the trained model.
 
-Nets are evaluated level by level, all LUTs of one level and fan-in in one array operation, 64 samples per machine
-word. What an operation means is asked of its class in :mod:`difflut_compiler.ops`; this module only moves arrays.
+Where there is a C++ compiler, :mod:`difflut_compiler.packed` does it; what follows is its twin in numpy, which that is
+tested against. Here nets are evaluated level by level, all LUTs of one level and fan-in in one array operation, 64
+samples per machine word. What an operation means is asked of its class in :mod:`difflut_compiler.ops`; this module only
+moves arrays.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ from difflut_compiler.ops import (
     PopCount,
     Register,
     Words,
-    table_to_bools,
+    tables_to_bools,
 )
+from difflut_compiler.packed import can_pack, pack_network
 
 if TYPE_CHECKING:
     from difflut_compiler.graph import LutGraph, Node
@@ -51,30 +54,37 @@ class _Group:
 
 def evaluate_nets(graph: LutGraph, inputs: ArrayLike, nets: Sequence[int]) -> Words:
     """Values of ``nets`` for integer ``inputs`` of shape ``(samples, inputs)``; returns ``(nets, samples)``."""
-    words = _checked_inputs(graph, np.asarray(inputs))
+    integers = np.asarray(inputs)
+    _check_inputs(graph, integers)
+    if can_pack(graph):
+        return pack_network(graph, nets).run(integers.astype(np.float32))
+    return evaluate_in_numpy(graph, integers, nets)
+
+
+def evaluate_in_numpy(graph: LutGraph, inputs: NDArray[np.int64], nets: Sequence[int]) -> Words:
+    """What :func:`evaluate_nets` returns, without compiled code; the inputs are not checked."""
+    words = np.ascontiguousarray(inputs.T, dtype=np.int64)
     groups = list(_groups(graph))
     chunks = range(0, words.shape[1], SAMPLES_PER_CHUNK)
     parts = [_evaluate_chunk(graph, groups, words[:, start : start + SAMPLES_PER_CHUNK], nets) for start in chunks]
     return np.concatenate(parts, axis=1) if parts else np.zeros((len(nets), 0), dtype=np.int64)
 
 
-def _checked_inputs(graph: LutGraph, inputs: NDArray[np.int64]) -> Words:
+def _check_inputs(graph: LutGraph, inputs: NDArray[np.int64]) -> None:
     ports = graph.inputs()
     if inputs.ndim != 2 or inputs.shape[1] != len(ports):
         raise CompilerError(f"inputs have shape {inputs.shape}, the circuit takes (samples, {len(ports)})")
     if not np.issubdtype(inputs.dtype, np.integer):
         raise CompilerError(f"inputs are {inputs.dtype}, the circuit takes integers in its input format")
-    words = np.ascontiguousarray(inputs.T, dtype=np.int64)
-    for row, net in enumerate(ports):
+    if not inputs.size:
+        return
+    for net, lowest, highest in zip(ports, inputs.min(axis=0), inputs.max(axis=0), strict=True):
         op = graph.node(net).op
         assert isinstance(op, Input)
-        values = words[row]
-        if values.size and (values.min() < op.min_value or values.max() > op.max_value):
+        if lowest < op.min_value or highest > op.max_value:
             raise CompilerError(
-                f"input {op.name} has values {values.min()} to {values.max()}, "
-                f"its port takes {op.min_value} to {op.max_value}"
+                f"input {op.name} has values {lowest} to {highest}, its port takes {op.min_value} to {op.max_value}"
             )
-    return words
 
 
 def _groups(graph: LutGraph) -> Iterator[_Group]:
@@ -89,8 +99,8 @@ def _groups(graph: LutGraph) -> Iterator[_Group]:
         nets = members[_, kind, arity]
         nodes = tuple(graph.node(net) for net in nets)
         operands = np.array([node.operands for node in nodes], dtype=np.int64).reshape(len(nets), arity)
-        luts = [node.op for node in nodes if isinstance(node.op, Lut)]
-        tables = np.stack([table_to_bools(op.table, op.fan_in) for op in luts]) if luts else np.zeros((0, 0), np.bool_)
+        luts = [node.op.table for node in nodes if isinstance(node.op, Lut)]
+        tables = tables_to_bools(luts, arity) if luts else np.zeros((0, 0), np.bool_)
         yield _Group(nodes, np.array(nets, dtype=np.int64), operands, tables)
 
 

@@ -501,6 +501,15 @@ def table_to_bools(table: int, fan_in: int) -> NDArray[np.bool_]:
     return np.unpackbits(raw, count=size, bitorder="little").astype(np.bool_)
 
 
+def tables_to_bools(tables: Sequence[int], fan_in: int) -> NDArray[np.bool_]:
+    """``(tables, 2**fan_in)`` entries of tables of one fan-in, address 0 first."""
+    size = 1 << fan_in
+    stored_bytes = (size + 7) // 8
+    raw = np.frombuffer(b"".join(table.to_bytes(stored_bytes, "little") for table in tables), dtype=np.uint8)
+    bits = np.unpackbits(raw.reshape(-1, stored_bytes), axis=1, count=size, bitorder="little")
+    return bits.astype(np.bool_)
+
+
 def bools_to_table(entries: NDArray[np.bool_]) -> int:
     """The inverse of :func:`table_to_bools`."""
     return int.from_bytes(np.packbits(entries, bitorder="little").tobytes(), "little")

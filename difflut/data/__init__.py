@@ -14,10 +14,11 @@ from difflut.data.csv_source import load_csv
 from difflut.data.dataset import Dataset, split_stratified
 from difflut.data.digits_source import load_digits
 from difflut.data.npz_source import load_npz
+from difflut.data.samples import Samples, load_samples
 from difflut.data.shift_images import shift_images
 from difflut.errors import DataError
 
-__all__ = ["SOURCES", "Dataset", "load_dataset", "shift_images", "split_stratified"]
+__all__ = ["SOURCES", "Dataset", "Samples", "load_dataset", "load_samples", "shift_images", "split_stratified"]
 
 SOURCES: dict[str, Callable[..., Dataset]] = {"csv": load_csv, "digits": load_digits, "npz": load_npz}
 """What loads each source, by its name."""

@@ -29,13 +29,15 @@ def load_csv(path: Path, *, label_column: str | int = -1, test_fraction: float =
     ------
     DataError : the file cannot be read or a cell is not a finite number; the message names line and column.
     """
-    rows = _read_rows(path)
+    rows = read_rows(path)
+    if len(rows[0][1]) < 2:
+        raise DataError(f"{path}: there is a single column; expected features and a label, separated by commas.")
     column = _find_column(path, rows[0][1], label_column)
-    header = isinstance(label_column, str) or _is_header(rows[0][1], column)
+    header = isinstance(label_column, str) or is_header(rows[0][1], column)
     samples = rows[1:] if header else rows
     names = rows[0][1] if header else [str(index) for index in range(len(rows[0][1]))]
-    x = torch.tensor([_parse_features(path, line, cells, names, column) for line, cells in samples])
-    labels = [_parse_label(path, line, cells[column], names[column]) for line, cells in samples]
+    x = torch.tensor([parse_features(path, line, cells, names, column) for line, cells in samples])
+    labels = [parse_label(path, line, cells[column], names[column]) for line, cells in samples]
     class_names = _sort_classes(labels)
     numbers = {name: index for index, name in enumerate(class_names)}
     y = torch.tensor([numbers[label] for label in labels], dtype=torch.int64)
@@ -43,8 +45,13 @@ def load_csv(path: Path, *, label_column: str | int = -1, test_fraction: float =
     return Dataset(x[train], y[train], x[test], y[test], class_names, path.stem)
 
 
-def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the rows that are not empty, each with its line number, all of one length."""
+def read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the rows that are not empty, each with its line number, all of one length.
+
+    Raises
+    ------
+    DataError : the file cannot be read, is empty, or its rows differ in length.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -56,8 +63,6 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
     if not rows:
         raise DataError(f"{path}: the file is empty.")
     width = len(rows[0][1])
-    if width < 2:
-        raise DataError(f"{path}: there is a single column; expected features and a label, separated by commas.")
     for line, cells in rows:
         if len(cells) != width:
             raise DataError(f"{path}, line {line}: there are {len(cells)} cells, expected {width} as in the first row.")
@@ -75,7 +80,8 @@ def _find_column(path: Path, first_row: list[str], label_column: str | int) -> i
     return label_column % len(first_row)
 
 
-def _is_header(cells: list[str], label: int) -> bool:
+def is_header(cells: list[str], label: int | None) -> bool:
+    """Return whether no cell of a row is a number, whatever the label's column holds."""
     return not any(_is_number(cell) for index, cell in enumerate(cells) if index != label)
 
 
@@ -87,7 +93,8 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _parse_features(path: Path, line: int, cells: list[str], names: list[str], label: int) -> list[float]:
+def parse_features(path: Path, line: int, cells: list[str], names: list[str], label: int | None) -> list[float]:
+    """Return the numbers of a row without the label's column; a DataError names the cell that is none."""
     features = []
     for index, cell in enumerate(cells):
         if index == label:
@@ -99,7 +106,8 @@ def _parse_features(path: Path, line: int, cells: list[str], names: list[str], l
     return features
 
 
-def _parse_label(path: Path, line: int, cell: str, name: str) -> str:
+def parse_label(path: Path, line: int, cell: str, name: str) -> str:
+    """Return a label as text; a DataError names the line of an empty one."""
     if not cell.strip():
         raise DataError(f"{path}, line {line}, column {name.strip()!r}: the label is empty.")
     return cell.strip()

@@ -18,6 +18,9 @@ from difflut.errors import KernelError
 # Products and sums may be contracted, but not reordered: results do not depend on the number of threads.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-w")
 
+TRAINING, PACKED_NETWORK = "cpu_kernels", "packed_network"
+"""The libraries, by the names of their sources."""
+
 CHECKSUM = ".sha256"
 """Suffix of the file beside a library that says what the library was when it was compiled."""
 
@@ -32,8 +35,8 @@ def compiler_version(compiler: str) -> str:
     return _run([compiler, "--version"]).splitlines()[0]
 
 
-def build_library(compiler: str) -> Path:
-    """Return the compiled kernels, from the cache if they are there.
+def build_library(compiler: str, name: str = TRAINING) -> Path:
+    """Return a compiled library, from the cache if it is there.
 
     The cache is ``$DIFFLUT_CACHE_DIR``, else ``difflut`` in the user's cache folder. A library's name is a digest of
     everything that it depends on, and it appears there complete or not at all, so any number of processes may do this
@@ -45,14 +48,14 @@ def build_library(compiler: str) -> Path:
     KernelError : the compiler fails, or the cache cannot be written.
     """
     folder = kernel_sources()
-    library = cache_folder() / f"cpu_kernels-{_digest(compiler, folder)}.so"
+    library = cache_folder() / f"{name}-{_digest(compiler, folder)}.so"
     if _is_usable(library):
         return library
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             fresh = Path(scratch) / library.name
-            _run([compiler, *FLAGS, "-o", str(fresh), str(folder / "cpu_kernels.cpp")])
+            _run([compiler, *FLAGS, "-o", str(fresh), str(folder / f"{name}.cpp")])
             fresh.chmod(0o755)
             checksum = fresh.with_suffix(CHECKSUM)
             checksum.write_text(_checksum(fresh), encoding="ascii")

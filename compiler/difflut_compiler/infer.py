@@ -1,0 +1,89 @@
+"""Running a network on the CPU: rows of features to the outputs of its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difflut_compiler.compiled import load_compiled
+from difflut_compiler.errors import CompilerError
+from difflut_compiler.frontend import load_model
+from difflut_compiler.graph import LutGraph
+from difflut_compiler.graph_file import read_graph
+from difflut_compiler.ops import Input, Output
+from difflut_compiler.packed import PackedNetwork, can_pack, pack_network
+from difflut_compiler.reference import GRAPH_SUFFIX
+
+CLASS_INDEX = "class_index"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A graph ready to answer for rows of real numbers; ``scale`` is what one step of its input words stands for.
+
+    ``network`` is the graph as a program, None where numpy has to do.
+    """
+
+    graph: LutGraph
+    scale: float
+    class_names: tuple[str, ...]
+    network: PackedNetwork | None
+
+    @property
+    def features(self) -> int:
+        return len(self.graph.inputs())
+
+    def predict(self, features: NDArray[np.float32], threads: int = 0) -> dict[str, NDArray[np.int64]]:
+        """Every output ``(samples,)`` for features ``(samples, features)``, rounded to the input format.
+
+        With ``threads`` 0 there are as many as OpenMP likes.
+        """
+        if self.network is None:
+            return self.graph.evaluate(round_to_words(self.graph, features, self.scale))
+        values = self.network.run(features, threads)
+        return {_output_name(self.graph, net): row for net, row in zip(self.graph.outputs(), values, strict=True)}
+
+
+def make_predictor(graph: LutGraph, scale: float = 1.0, class_names: tuple[str, ...] = ()) -> Predictor:
+    """Make a predictor of a graph."""
+    network = pack_network(graph, graph.outputs()) if can_pack(graph) else None
+    if network is not None:
+        network = network.for_reals(graph, scale) if network.only_compares else None
+    return Predictor(graph, scale, class_names, network)
+
+
+def load_predictor(path: Path) -> Predictor:
+    """Read a trained model, the output folder of a compile, or a graph file, whose features are integers."""
+    if path.is_dir():
+        compiled = load_compiled(path)
+        return make_predictor(compiled.graph, compiled.report["input"]["scale"], tuple(compiled.report["class_names"]))
+    if path.suffix == GRAPH_SUFFIX:
+        return make_predictor(read_graph(path))
+    loaded = load_model(path)
+    graph, _, _ = loaded.lower("network")
+    return make_predictor(graph, loaded.model.input_format.scale, tuple(loaded.model.class_names))
+
+
+def round_to_words(graph: LutGraph, features: NDArray[np.float32], scale: float) -> NDArray[np.int64]:
+    """The integers of the input words nearest to ``features``, rounded half to even and saturated."""
+    if np.isnan(features).any():
+        raise CompilerError("the features hold a NaN, which no fixed-point number stands for; clean the data first")
+    words = [op for net in graph.inputs() if isinstance(op := graph.node(net).op, Input)]
+    lowest, highest = ([getattr(op, bound) for op in words] for bound in ("min_value", "max_value"))
+    return np.clip(np.rint(features.astype(np.float64) / scale), lowest, highest).astype(np.int64)
+
+
+def format_predictions(outputs: Mapping[str, NDArray[np.int64]]) -> str:
+    """A CSV table with a column per output and a row per sample."""
+    rows = zip(*(values.tolist() for values in outputs.values()), strict=True)
+    return "".join(f"{','.join(map(str, row))}\n" for row in (outputs, *rows))
+
+
+def _output_name(graph: LutGraph, net: int) -> str:
+    op = graph.node(net).op
+    assert isinstance(op, Output)
+    return op.name
