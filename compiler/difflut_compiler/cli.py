@@ -227,6 +227,13 @@ def compile_command(
         str | None, typer.Option(help="iverilog, verilator, ghdl or gcc; default: the first that is installed.")
     ] = None,
     lut_inputs: Annotated[int, typer.Option(help="Inputs of the FPGA's LUTs: 4, 5 or 6.")] = 6,
+    encoder_budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Round the encoder's thresholds for smaller comparators, at a loss of so many percentage points of "
+            "accuracy on the training part of --data at most; default: thresholds stay as trained."
+        ),
+    ] = None,
     count_luts: Annotated[
         bool | None,
         typer.Option("--count-luts/--no-count-luts", help="Synthesise with Yosys to count LUTs; default: if small."),
@@ -267,6 +274,7 @@ def compile_command(
             Interface(interface, stream_width),
             scores,
             lut_inputs,
+            encoder_budget,
         )
         observer = _pass_observer(print_between_passes, time_passes)
         with steps_shown(COMPILE_SHARES, _error_console(), quiet=as_json) as on_step:

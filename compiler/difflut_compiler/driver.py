@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from difflut_compiler.accuracy import check_budget
+from difflut_compiler.approximations import Approximation, NarrowEncoder
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import GraphSize, LutGraph
@@ -27,7 +29,7 @@ from difflut_compiler.synth import SynthesisCount, count_cells
 from difflut_compiler.synth.estimate import Estimate, estimate_all
 from difflut_compiler.targets import HardwareTarget, find_target
 from difflut_compiler.verify import ladder
-from difflut_compiler.verify.certificate import Certificate, Finding, climb, hash_text
+from difflut_compiler.verify.certificate import Certificate, Finding, Rung, about_approximated, climb, hash_text
 from difflut_compiler.verify.check_files import FileChecks
 from difflut_compiler.verify.languages import choose_simulator, language_of
 from difflut_compiler.verify.simulate import SimulationResult
@@ -47,7 +49,8 @@ class CompileRequest:
     is ``layers`` for hardware and ``none`` for what has no clock, and ``simulator`` and ``count_luts`` are chosen by
     what is installed and by size. With ``scores``, the votes of every class are outputs, too. ``lut_inputs`` is how
     many inputs the LUTs of the FPGA have: small tables are packed into such, and sums are made of them; tables with
-    more inputs stay whole.
+    more inputs stay whole. ``encoder_budget`` is how many percentage points of accuracy on the training part of
+    ``data`` rounding the encoder's thresholds may cost; None leaves them as they are.
     """
 
     model_path: Path
@@ -60,6 +63,7 @@ class CompileRequest:
     interface: Interface = PLAIN
     scores: bool = False
     lut_inputs: int = 6
+    encoder_budget: float | None = None
 
     def check(self) -> None:
         """Refuse what cannot work before any work is done."""
@@ -75,6 +79,12 @@ class CompileRequest:
         if not self.interface.is_plain and not isinstance(target, HardwareTarget):
             raise CompilerError(f"the target {self.target} has no interface {self.interface.kind}; it has no clock")
         choose_simulator(target.language, self.simulator)
+        if self.encoder_budget is not None:
+            check_budget(self.encoder_budget, "--encoder-budget")
+
+    @property
+    def approximations(self) -> tuple[Approximation, ...]:
+        return (NarrowEncoder(self.encoder_budget),) if self.encoder_budget is not None else ()
 
     @property
     def chosen_pipeline(self) -> str:
@@ -201,14 +211,21 @@ def compile_model(
         with clock.step("count LUTs"):
             synthesis = _synthesis(request, built, make_folder(folder, "synthesis"))
     graph_text = graph_to_json(built.graph)
-    rungs = (built.reference.first_rung, second_rung, third_rung, fourth_rung, fifth_rung)
+    rungs: tuple[Rung, ...] = (second_rung, third_rung, fourth_rung, fifth_rung)
+    if reference.approximations:
+        rungs = about_approximated(rungs)
     return CompileResult(
         request=request,
         plan=built.plan,
         graph=built.graph,
         graph_text=graph_text,
         certificate=Certificate(
-            request.target, built.reference.sha256, hash_text(graph_text), built.plan.digest(), rungs
+            target=request.target,
+            model_sha256=reference.sha256,
+            graph_sha256=hash_text(graph_text),
+            files_sha256=built.plan.digest(),
+            approximations=reference.approximations,
+            rungs=(reference.first_rung, *rungs),
         ),
         input_port=_input_port(built.graph, built.reference.scale),
         lowered_size=built.reference.lowered.size(),
@@ -225,7 +242,13 @@ def compile_model(
 def _build(request: CompileRequest, clock: StepClock, observer: Observer | None) -> _Built:
     """From the model file to the hardware's text."""
     with clock.step("read and evaluate"):
-        reference = read_reference(request.model_path, request.top, request.data, scores=request.scores)
+        reference = read_reference(
+            request.model_path,
+            request.top,
+            request.data,
+            scores=request.scores,
+            approximations=request.approximations,
+        )
     with clock.step("passes"):
         graph = reference.lowered.copy()
         sample = reference.vectors.inputs[:PASS_VECTORS]
@@ -263,7 +286,7 @@ def _input_port(graph: LutGraph, scale: float) -> InputPort:
 
 def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | None:
     data = built.reference.data
-    if data is None:
+    if data is None or built.reference.model_classes is None:
         return None
     samples = len(data.labels)
 
@@ -279,7 +302,7 @@ def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | N
     return Accuracy(
         data.name,
         samples,
-        share(built.reference.expected["class_index"]),
+        share(built.reference.model_classes),
         share(graph_classes),
         compiled,
         tuple(tuple(row) for row in confusion.tolist()),

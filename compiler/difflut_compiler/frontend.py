@@ -17,6 +17,7 @@ import difflut
 from difflut.layers import BaseLUTLayer, ConvolutionalLayer, LutStage, TableBank, WiredBank
 from difflut.nodes import LutNode
 from difflut.rules.pins import Pins, gather_pins
+from difflut_compiler.accuracy import LabelledData
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import class_count_nets, name_banks, trace_lowering
@@ -24,15 +25,6 @@ from difflut_compiler.verify.ladder import LayerAnswers, ModelAnswers
 
 BankNets = Mapping[str, Sequence[Sequence[int]]]
 """The nets of the output bits of every bank, by the name of its stage."""
-
-
-@dataclass(frozen=True)
-class LabelledData:
-    """Test samples as integers in the model's input format ``(samples, features)``, and their classes."""
-
-    name: str
-    inputs: NDArray[np.int64]
-    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -77,6 +69,17 @@ class LoadedModel:
 
     def load_data(self, source: str) -> LabelledData:
         """Test data from ``digits``, an ``.npz`` file or a ``.csv`` file, in the model's input format."""
+        dataset = self._load_dataset(source)
+        integers = self.model.input_format.to_integers(dataset.x_test)
+        return LabelledData(dataset.name, integers.numpy(), dataset.y_test.numpy())
+
+    def load_training_data(self, source: str) -> LabelledData:
+        """The training data of the same source."""
+        dataset = self._load_dataset(source)
+        integers = self.model.input_format.to_integers(dataset.x_train)
+        return LabelledData(dataset.name, integers.numpy(), dataset.y_train.numpy())
+
+    def _load_dataset(self, source: str) -> difflut.Dataset:
         dataset = load_dataset(source)
         features = self.model.config.input_size
         if dataset.x_test.shape[1] != features:
@@ -85,8 +88,7 @@ class LoadedModel:
             raise CompilerError(
                 f"the data {source} has the classes {dataset.class_names}, the model has {self.model.class_names}"
             )
-        integers = self.model.input_format.to_integers(dataset.x_test)
-        return LabelledData(dataset.name, integers.numpy(), dataset.y_test.numpy())
+        return dataset
 
 
 def _stage_answers(

@@ -94,6 +94,8 @@ def _check_model(compiled: CompiledNetwork, model: Path | None) -> Rung:
     """Rung 1: the graph in the folder answers as the model does."""
     if model is None:
         return not_checked(1, "no model was given; see --model")
+    if compiled.certificate.get("approximations"):
+        return not_checked(1, "the network was approximated, so it is not the model; the certificate tells how far off")
     return climb(1, lambda: _compare_with_model(compiled, model))
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from difflut_compiler.approximations import Record
 from difflut_compiler.driver import Accuracy, CompileResult
 from difflut_compiler.graph import GraphSize
 from difflut_compiler.output import CERTIFICATE, GRAPH_FILE, REPORT_PAGE
@@ -106,7 +107,18 @@ def _circuit_table(result: CompileResult) -> Table:
             f"accuracy on {result.accuracy.data}",
             _accuracy_text(result.accuracy, language_of(result.plan.language).product),
         )
+    for record in result.certificate.approximations:
+        table.add_row(record.name, _approximation_text(record))
     return table
+
+
+def _approximation_text(record: Record) -> str:
+    return (
+        f"{record.change}; accuracy on {record.training_samples} training samples "
+        f"{record.training_accuracy_before:.2%}, then {record.training_accuracy_after:.2%} "
+        f"(at most {record.budget_points:g} percentage points less), on {record.test_samples} test samples "
+        f"{record.test_accuracy_before:.2%}, then {record.test_accuracy_after:.2%}"
+    )
 
 
 def _before_after(result: CompileResult, kind: str) -> str:

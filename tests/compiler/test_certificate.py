@@ -72,9 +72,9 @@ def test_a_check_that_compared_nothing_is_an_error(comparisons: int) -> None:
 
 def test_the_certificate_as_json() -> None:
     rungs = (climb(1, lambda: GOOD), not_checked(4, "no simulator"))
-    certificate = Certificate("vhdl", "ab", "cd", "ef", rungs)
+    certificate = Certificate("vhdl", "ab", "cd", "ef", (), rungs)
     data = json.loads(certificate.to_json())
-    assert list(data) == ["target", "model_sha256", "graph_sha256", "files_sha256", "rungs"]
+    assert list(data) == ["target", "model_sha256", "graph_sha256", "files_sha256", "approximations", "rungs"]
     assert list(data["rungs"][0]) == ["id", "name", "status", "reason", "comparisons", "tool", "version", "seconds"]
     assert data["rungs"][1]["status"] == "not checked"
     assert not certificate.failed
@@ -82,7 +82,7 @@ def test_the_certificate_as_json() -> None:
 
 def test_one_failed_rung_fails_the_certificate() -> None:
     rungs = tuple(climb(rung, raises(MismatchError("x")) if rung == 4 else lambda: GOOD) for rung in RUNG_NAMES)
-    assert Certificate("verilog", "", "", "", rungs).failed
+    assert Certificate("verilog", "", "", "", (), rungs).failed
 
 
 # -- rung 1 ------------------------------------------------------------------------------------------------------------

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from difflut_compiler.approximations import Record
 from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError, ToolMissingError
 
 Status = Literal["passed", "failed", "not checked"]
@@ -54,12 +55,16 @@ class Rung:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The evidence for one compiled network, tied to the model file, the graph's file and the hardware's text."""
+    """The evidence for one compiled network, tied to the model file, the graph's file and the hardware's text.
+
+    With ``approximations``, the first rung is about the network before them and all others about the one after them.
+    """
 
     target: str
     model_sha256: str
     graph_sha256: str
     files_sha256: str
+    approximations: tuple[Record, ...]
     rungs: tuple[Rung, ...]
 
     @property
@@ -97,6 +102,17 @@ def climb(rung: int, check: Callable[[], Finding], product: str = "RTL") -> Rung
 
 def not_checked(rung: int, reason: str, product: str = "RTL") -> Rung:
     return Rung(rung, rung_name(rung, product), "not checked", reason, 0, "", "", 0.0)
+
+
+def about_approximated(rungs: Iterable[Rung]) -> tuple[Rung, ...]:
+    """The same evidence in words that say what it was compared with: not the network as it was trained."""
+
+    def reword(text: str) -> str:
+        for reference in ("the lowered graph", "the model in eval mode"):
+            text = text.replace(reference, "the approximated graph")
+        return text
+
+    return tuple(replace(rung, name=reword(rung.name), reason=reword(rung.reason)) for rung in rungs)
 
 
 def require_some(comparisons: int, what: str) -> int:
