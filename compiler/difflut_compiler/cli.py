@@ -24,7 +24,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from difflut_compiler.progress import COMPILE_SHARES, VERIFY_SHARES, steps_shown, training_shown, trials_shown
+from difflut_compiler.progress import (
+    COMPILE_SHARES,
+    INFER_SHARES,
+    VERIFY_SHARES,
+    steps_shown,
+    training_shown,
+    trials_shown,
+)
 
 if TYPE_CHECKING:
     from difflut.models import ModelFileInfo
@@ -380,12 +387,13 @@ def import_command(
     with _reporting_errors(debug):
         from difflut_compiler.graph_file import graph_to_json
         from difflut_compiler.importers import ImportRequest, import_network
+        from difflut_compiler.output import write_file
 
         graph = import_network(ImportRequest(file, "network", classes, wiring, parametrization, inputs))
         target = out if out is not None else file.with_suffix(".json")
         if target.exists() and target.suffix != ".json":
             _fail(f"{target} is there and no .json file; choose another name", EXIT_BAD_INPUT)
-        target.write_text(graph_to_json(graph), encoding="utf-8")
+        write_file(target, graph_to_json(graph))
         counts = {kind: graph.size().count_by_kind.get(kind, 0) for kind in ("input", "lut", "output")}
         if as_json:
             print(json.dumps({"graph": str(target), "count_by_kind": counts}))
@@ -417,17 +425,23 @@ def infer(
     with _reporting_errors(debug):
         from difflut.data import load_samples
         from difflut_compiler.infer import CLASS_INDEX, format_predictions, load_predictor
+        from difflut_compiler.output import write_file
 
-        predictor = load_predictor(_find_model(network))
-        samples = load_samples(data, predictor.features, predictor.class_names)
-        start = time.perf_counter()
-        outputs = predictor.predict(samples.features.numpy(), threads)
-        seconds = time.perf_counter() - start
+        with steps_shown(INFER_SHARES, _error_console(), quiet=as_json) as on_step:
+            on_step("load")
+            predictor = load_predictor(_find_model(network))
+            on_step("read data")
+            samples = load_samples(data, predictor.features, predictor.class_names)
+            on_step("run")
+            start = time.perf_counter()
+            outputs = predictor.predict(samples.features.numpy(), threads)
+            seconds = time.perf_counter() - start
+            if out is not None:
+                on_step("write")
+                write_file(out, format_predictions(outputs))
         accuracy = None
         if samples.labels is not None and CLASS_INDEX in outputs:
             accuracy = float((outputs[CLASS_INDEX] == samples.labels.numpy()).mean())
-        if out is not None:
-            out.write_text(format_predictions(outputs), encoding="utf-8")
         if as_json:
             answers = {name: values.tolist() for name, values in outputs.items()} if out is None else str(out)
             figures = {"samples": len(samples.features), "accuracy": accuracy, "seconds": seconds, "outputs": answers}
@@ -526,8 +540,8 @@ def sweep(
         from difflut_compiler.sweep import SweepRequest, print_sweep, read_sweep, run_sweep, write_sweep
 
         request = SweepRequest(read_sweep(space), out, storage, name, data, heartbeat)
-        with trials_shown(_error_console() if as_json else _output_console(), quiet=as_json) as on_trial:
-            result = run_sweep(request, on_trial=on_trial)
+        with trials_shown(_error_console() if as_json else _output_console(), quiet=as_json) as (on_trial, on_part):
+            result = run_sweep(request, on_trial=on_trial, on_part=on_part)
         written = write_sweep(result, out)
         if as_json:
             print(json.dumps(result.to_dict()))

@@ -61,13 +61,13 @@ def write_output(folder: Path, results: Mapping[str, Files], documents: Files) -
         raise CompilerError(f"the output folder {folder} cannot be written: {error.strerror}") from None
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Write or replace one file of a result, complete or not at all."""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".writing-", delete=False) as scratch:
-            scratch.write(text)
-        Path(scratch.name).chmod(0o644)
-        os.replace(scratch.name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
+            new = Path(scratch) / path.name
+            new.write_bytes(content.encode() if isinstance(content, str) else content)
+            os.replace(new, path)
     except OSError as error:
         raise CompilerError(f"{path} cannot be written: {error.strerror}") from None
 

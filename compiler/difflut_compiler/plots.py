@@ -5,6 +5,7 @@ matplotlib is imported inside, so that it is needed only by who plots.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from difflut_compiler.compiled import CompiledNetwork, load_compiled
 from difflut_compiler.errors import CompilerError, ToolMissingError
+from difflut_compiler.output import write_file
 from difflut_compiler.statistics import layer_statistics
 from difflut_compiler.synth import read_results
 
@@ -34,11 +36,10 @@ def write_plot(kind: str, inputs: Sequence[Path], out: Path) -> None:
     import matplotlib
 
     figure = PLOTS[kind](inputs)
+    form, content = out.suffix.lower().removeprefix("."), io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "difflut"}):
-        try:
-            figure.savefig(out, dpi=150, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
-        except OSError as error:
-            raise CompilerError(f"{out} cannot be written: {error.strerror}") from None
+        figure.savefig(content, format=form, dpi=150, metadata={"Date": None} if form == "svg" else None)
+    write_file(out, content.getvalue())
 
 
 def _new_figure(width: float, height: float) -> Figure:

@@ -5,6 +5,7 @@ Nothing is shown of work that is over within ``QUIET_SECONDS``. Time left is an 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ VERIFY_SHARES: Mapping[str, float] = {
     "flip a bit": 20,
 }
 """The same for the steps of checking a compile again."""
+INFER_SHARES: Mapping[str, float] = {"load": 0, "read data": 80, "run": 5, "write": 15}
+"""The same for answering on many samples from a CSV file; how long loading takes says nothing about the rest."""
 
 
 class StepEstimate:
@@ -175,10 +178,10 @@ class _Pace:
         self._first: int | None = None
         self._left: float | None = None
 
-    def update(self, done: int, total: int) -> None:
+    def update(self, done: float, total: int) -> None:
         """Note that ``done`` of ``total`` pieces are done; those before the first call were done by somebody else."""
         if self._first is None:
-            self._first = done - 1
+            self._first = math.ceil(done) - 1
         seconds = time.monotonic() - self._start
         self._left = seconds / (done - self._first) * (total - done)
 
@@ -193,18 +196,34 @@ class _Pace:
 
 
 @contextmanager
-def trials_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield what to call after each trial of a sweep, with the number done, the number wanted and a sentence."""
+def trials_shown(
+    console: Console, *, quiet: bool
+) -> Iterator[tuple[Callable[[int, int, str], None], Callable[[int, int, float], None]]]:
+    """Yield what to call after each trial of a sweep and within one.
+
+    The first takes the number of trials done, the number wanted and a sentence; the second takes the same numbers and
+    how much of another trial is done.
+    """
     pace = _Pace()
-    columns = (TextColumn("trial"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("trials done: {task.fields[done]}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("trials", total=None)
+        task = progress.add_task("trials", total=None, done=0)
 
         def on_trial(done: int, total: int, sentence: str) -> None:
             pace.update(done, total)
-            progress.update(task, total=total, completed=done)
+            pace.note_line()
+            progress.update(task, total=total, completed=done, done=done)
             if not quiet:
                 rest = "" if console.is_terminal else pace.describe_rest()
                 console.print(f"{sentence}{rest}", markup=False, soft_wrap=True)
 
-        yield on_trial
+        def on_part(done: int, total: int, share: float) -> None:
+            pace.update(done + share, total)
+            progress.update(task, total=total, completed=done + share, done=done)
+            if pace.is_line_due() and not quiet and not console.is_terminal:
+                pace.note_line()
+                console.print(
+                    f"{done} of {total} trials done, {share:.0%} of another{pace.describe_rest()}", soft_wrap=True
+                )
+
+        yield on_trial, on_part

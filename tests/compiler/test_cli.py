@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +35,7 @@ from difflut.training import EpochReport, StepReport
 from difflut_compiler import progress
 from difflut_compiler.cli import app
 from difflut_compiler.lower import lower
-from difflut_compiler.progress import COMPILE_SHARES, StepEstimate, duration, steps_shown, training_shown
+from difflut_compiler.progress import COMPILE_SHARES, StepEstimate, duration, steps_shown, training_shown, trials_shown
 from tests.compiler.models import make_convnet, make_model
 from tests.compiler.needs import need
 from tests.compiler.test_output import snapshot
@@ -380,6 +382,20 @@ def test_a_resumed_training_does_not_count_what_was_done_before(clock: Clock) ->
     assert output.getvalue() == "epoch   9/10: step 1/1; about 10 s left\n"
 
 
+def test_trials_have_the_time_left_also_within_a_long_one(clock: Clock) -> None:
+    """Two trials were there before; of the third, half is done after 12 s, so it and the fourth take 36 s more."""
+    output = StringIO()
+    with trials_shown(Console(file=output, width=200), quiet=False) as (on_trial, on_part):
+        clock.now += 12
+        on_part(2, 4, 0.5)
+        clock.now += 12
+        on_trial(3, 4, "trial 2: fine")
+    assert output.getvalue().splitlines() == [
+        "2 of 4 trials done, 50% of another; about 36 s left",
+        "trial 2: fine; about 24 s left",
+    ]
+
+
 # -- interruption ------------------------------------------------------------------------------------------------------
 
 
@@ -430,35 +446,102 @@ def test_an_interrupted_training_leaves_a_usable_model_and_goes_on(
     number: signal.Signals, config_file: Path, data_file: Path, tmp_path: Path
 ) -> None:
     settings = yaml.safe_load(config_file.read_text())
-    settings["training"]["epochs"] = 400
+    settings["training"]["epochs"] = 150
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(settings))
     command: list[str | Path] = ["train", tmp_path / "long.yaml", "-o", tmp_path / "out", "--data", data_file]
-    error = interrupt_at(start(*command), "stdout", "epoch   3/400", number)
+    error = interrupt_at(start(*command), "stdout", "epoch   3/150", number)
     assert error.splitlines()[-1] == "error: interrupted; what was finished before is still there"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["last.ckpt", "model.pth"]
     load_model(tmp_path / "out/model.pth").predict(torch.zeros(1, 4))
     code, output, _ = run(*command, "--resume")
     assert code == 0
-    assert "epoch   3/400" not in output
-    assert "epoch 400/400" in output
+    assert "epoch   3/150" not in output
+    assert "epoch 150/150" in output
 
 
-@pytest.mark.parametrize(("step", "number"), [("prove files", signal.SIGTERM), ("simulate", signal.SIGINT)])
-def test_an_interrupted_compile_leaves_the_earlier_result_as_it_was(
-    step: str, number: signal.Signals, trained: Path, tmp_path: Path
+def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(
+    config_file: Path, data_file: Path, tmp_path: Path
+) -> None:
+    sweep = {"base": str(config_file), "space": {"training.seed": [1, 2, 3, 4]}, "sampler": "grid"}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    command: list[str | Path] = ["sweep", tmp_path / "sweep.yaml", "-o", tmp_path / "out", "--data", data_file]
+    error = interrupt_at(start(*command), "stdout", "trial 1:", signal.SIGTERM)
+    assert error.splitlines()[-1] == "error: interrupted; what was finished before is still there"
+    for model in (tmp_path / "out").glob("trial-000[01]-*/model.pth"):
+        load_model(model)
+    code, output, _ = run(*command)
+    assert code == 0
+    assert "trial 0:" not in output
+    assert "trial 3:" in output
+    assert "4 of 4 trials complete, 0 failed" in output
+
+
+INTERRUPTIONS: dict[str, tuple[Callable[[dict[str, Path]], list[str | Path]], str, signal.Signals]] = {
+    "compile": (
+        lambda have: [have["model"], "-t", "vhdl", "-o", have["out"], "--no-count-luts"],
+        "simulate",
+        signal.SIGINT,
+    ),
+    "infer": (lambda have: [have["out"], "--data", have["data"]], "run", signal.SIGTERM),
+    "verify": (lambda have: [have["out"]], "prove files", signal.SIGTERM),
+    "synth": (lambda have: [have["out"], "--family", "xilinx"], "synthesise", signal.SIGTERM),
+    "publish": (
+        lambda have: [have["model"], "--name", "toy", "--data", have["data"], "-o", have["out"]],
+        "measure and write",
+        signal.SIGINT,
+    ),
+}
+"""How to run a command for a while, words in what it says of its progress, and the signal that then comes."""
+
+BRIEF = {*LISTS, "import", "info", "plot", "report"}
+"""Commands that are over in seconds and write one file, at once, or none."""
+
+
+@pytest.mark.parametrize("name", INTERRUPTIONS)
+def test_an_interrupted_command_leaves_earlier_results_as_they_were(
+    name: str, trained: Path, compiled: Path, data_file: Path, tmp_path: Path
 ) -> None:
     need("iverilog")
-    out = tmp_path / "out"
-    assert run("compile", trained, "-t", "verilog", "-o", out, "--no-count-luts")[0] == 0
-    before = snapshot(out)
-    error = interrupt_at(start("compile", trained, "-t", "vhdl", "-o", out, "--no-count-luts"), "stderr", step, number)
+    make, words, number = INTERRUPTIONS[name]
+    have = {"model": trained, "out": tmp_path / "out", "data": data_file}
+    shutil.copytree(compiled, have["out"])
+    before = snapshot(have["out"])
+    error = interrupt_at(start(name, *make(have)), "stderr", words, number)
     assert "error: interrupted" in error
-    assert snapshot(out) == before
+    assert snapshot(have["out"]) == before
 
 
-def test_an_interrupted_synthesis_leaves_no_result(trained: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert run("compile", trained, "-t", "verilog", "-o", out, "--no-count-luts")[0] == 0
-    before = snapshot(out)
-    interrupt_at(start("synth", out, "--family", "xilinx"), "stderr", "synthesise", signal.SIGTERM)
-    assert snapshot(out) == before
+def test_every_command_has_its_interruption() -> None:
+    """A new command is interrupted by a test above, or is brief."""
+    assert {"train", "sweep", *INTERRUPTIONS, *BRIEF} == set(COMMANDS)
+
+
+# -- shells and terminals ----------------------------------------------------------------------------------------------
+
+
+def test_shell_completion_is_installed_and_knows_the_commands(tmp_path: Path) -> None:
+    program = "import sys; sys.argv[0] = 'difflut'; from difflut_compiler.cli import main; main()"
+    install = [sys.executable, "-c", program, "--install-completion", "bash"]
+    subprocess.run(install, check=True, capture_output=True, env=environment(HOME=str(tmp_path)))
+    assert ".bash_completions/difflut.sh" in (tmp_path / ".bashrc").read_text()
+    assert "_DIFFLUT_COMPLETE=complete_bash" in (tmp_path / ".bash_completions" / "difflut.sh").read_text()
+    asked = environment(_DIFFLUT_COMPLETE="complete_bash", COMP_WORDS="difflut ", COMP_CWORD="1")
+    answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=asked)
+    assert answer.stdout.split() == sorted(COMMANDS, key=list(COMMANDS).index)
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_for_terminals(variables: dict[str, str], coloured: bool) -> None:
+    here, there = pty.openpty()
+    program = "from difflut_compiler.cli import main; main()"
+    terminal = {**environment(TERM="xterm-256color", COLUMNS="80"), **variables}
+    for name in ("NO_COLOR", "FORCE_COLOR", "CI"):
+        if name not in variables:
+            terminal.pop(name, None)
+    command = [sys.executable, "-c", program, "plot", "magic", ".", "-o", "."]
+    subprocess.run(command, stderr=there, env=terminal, check=False)
+    text = os.read(here, 4096).decode()
+    for end in (here, there):
+        os.close(end)
+    assert "there is no plot 'magic'" in text
+    assert ("\x1b[1;31m" in text) == coloured

@@ -77,8 +77,11 @@ def make_request(tmp_path: Path, data_path: Path) -> Callable[..., SweepRequest]
 
 def stored_trials(url: str) -> list[Any]:
     """All entries of the only study, read by Optuna alone."""
-    (name,) = optuna.get_all_study_names(url)
-    trials: list[Any] = optuna.load_study(study_name=name, storage=url).get_trials()
+    storage = optuna.storages.RDBStorage(url)
+    (study,) = storage.get_all_studies()
+    trials: list[Any] = storage.get_all_trials(study._study_id)
+    storage.remove_session()
+    storage.engine.dispose()
     return trials
 
 
@@ -292,6 +295,7 @@ def test_an_entry_that_was_queued_twice_is_run_once(make_request: Callable[..., 
     study._study.enqueue_trial({}, user_attrs={"number": 1})
     study._study.enqueue_trial({}, user_attrs={"number": 1})
     study._study.enqueue_trial({}, user_attrs={"number": 7})  # of a sweep that was longer
+    study.close()
     result = run_sweep(request)
     assert count_complete(request.url) == Counter(range(2))
     assert [trial.folder for trial in result.trials] == ["trial-0000-3", "trial-0001-0"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from difflut.errors import DifflutError
+from difflut.training import StepReport
 from difflut_compiler.errors import CompilerError, ToolMissingError
 from difflut_compiler.sweep.report import SweepResult, TrialResult, describe_trial
 from difflut_compiler.sweep.space import Point, Sweep
@@ -46,20 +48,35 @@ class SweepRequest:
         return self.storage if self.storage is not None else f"sqlite:///{(self.out / STORAGE_FILE).absolute()}"
 
 
-def run_sweep(request: SweepRequest, *, on_trial: Callable[[int, int, str], None] = lambda *_: None) -> SweepResult:
+OnTrial = Callable[[int, int, str], None]
+OnPart = Callable[[int, int, float], None]
+
+
+def run_sweep(
+    request: SweepRequest, *, on_trial: OnTrial = lambda *_: None, on_part: OnPart = lambda *_: None
+) -> SweepResult:
     """Run trials until every one of the sweep is complete or has failed, whoever runs it, and return all results.
 
     Call it again, or in other processes at the same time, to go on with what is left. ``on_trial`` is called after each
-    trial of this worker with the number of settled trials, the number of all, and a sentence.
+    trial with the number of settled trials, the number of all, and a sentence; ``on_part`` as this worker's training
+    goes on, with the same numbers and how much of it is done, from 0 to 1.
     """
     if request.heartbeat_seconds < 1:
         raise CompilerError(f"the heartbeat must be at least 1 second, not {request.heartbeat_seconds}")
     request.out.mkdir(parents=True, exist_ok=True)
-    study = SweepStudy(request.sweep, request.url, request.name, request.heartbeat_seconds)
+    with closing(SweepStudy(request.sweep, request.url, request.name, request.heartbeat_seconds)) as study:
+        return _work(study, request, on_trial, on_part)
 
+
+def _work(study: SweepStudy, request: SweepRequest, on_trial: OnTrial, on_part: OnPart) -> SweepResult:
     def run(number: int, point: Point, continues: int | None, folder: str) -> Mapping[str, Any]:
         earlier = None if continues is None else request.out / folder_name(number, continues)
-        return _run_trial(request, point, request.out / folder, earlier)
+
+        def on_step(report: StepReport) -> None:
+            steps = (report.epoch - 1) * report.steps + report.step
+            on_part(len(settled), len(entries), steps / (report.epochs * report.steps))
+
+        return _run_trial(request, point, request.out / folder, earlier, on_step)
 
     shown = {entry.number for entry in study.entries() if entry.status in _SETTLED}
     while True:
@@ -77,12 +94,20 @@ def run_sweep(request: SweepRequest, *, on_trial: Callable[[int, int, str], None
             time.sleep(min(1.0, request.heartbeat_seconds))
 
 
-def _run_trial(request: SweepRequest, point: Point, folder: Path, earlier: Path | None) -> Mapping[str, Any]:
+def _run_trial(
+    request: SweepRequest, point: Point, folder: Path, earlier: Path | None, on_step: Callable[[StepReport], None]
+) -> Mapping[str, Any]:
     sweep = request.sweep
     try:
         config = sweep.configure(point)
         figures = run_trial(
-            config, folder, data_path=request.data_path, continues=earlier, family=sweep.family, yosys=sweep.yosys
+            config,
+            folder,
+            data_path=request.data_path,
+            continues=earlier,
+            family=sweep.family,
+            yosys=sweep.yosys,
+            on_step=on_step,
         )
     except ToolMissingError:
         raise  # on this machine; another worker can run the trial

@@ -112,6 +112,11 @@ class SweepStudy:
                 f"restore its file"
             )
 
+    def close(self) -> None:
+        """End the connections to the storage."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
     def entries(self) -> list[Entry]:
         """Where every number of the sweep stands."""
         trials: dict[int, list[FrozenTrial]] = {}

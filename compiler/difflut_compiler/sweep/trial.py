@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from difflut.training import TrainingConfig, can_resume, train
+from difflut.training import StepReport, TrainingConfig, can_resume, train
 from difflut_compiler.emit import emit
 from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.reference import read_reference
@@ -49,15 +50,16 @@ def run_trial(
     continues: Path | None,
     family: str | None,
     yosys: bool,
+    on_step: Callable[[StepReport], None] | None = None,
 ) -> Figures:
     """Train into ``folder`` and measure.
 
     ``continues`` is the folder of an interrupted trial of the same configuration, whose training goes on; it may be on
-    another machine, and then the training starts again.
+    another machine, and then the training starts again. ``on_step`` is told of every step of the training.
     """
     if continues is not None:
         _take_over(continues, folder)
-    result = train(config, folder, data_path=data_path, resume=can_resume(config, folder))
+    result = train(config, folder, data_path=data_path, resume=can_resume(config, folder), on_step=on_step)
     reference = read_reference(result.model_path, "network", None)
     vectors = reference.vectors.inputs[:SAMPLES]
     graph = reference.lowered.copy()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from difflut_compiler.compiled import CompiledNetwork
 from difflut_compiler.errors import CompilerError, ToolMissingError
-from difflut_compiler.output import SYNTHESIS_FOLDER, replace_folder
+from difflut_compiler.output import SYNTHESIS_FOLDER, replace_folder, write_file
 from difflut_compiler.synth.families import FAMILIES, Family
 from difflut_compiler.synth.netlist import HARNESS_FILE, synthesise
 from difflut_compiler.synth.nextpnr import place_and_route
@@ -103,7 +103,7 @@ def read_vendor_reports(compiled: CompiledNetwork, family: Family) -> SynthesisR
         raise CompilerError(f"there is no project for {family.title} yet; run the command without --read-reports first")
     reports = folder / (family.vendor or "") / REPORTS
     result = replace(earlier, vendor=read_reports(family, reports, compiled.plan.top, compiled.graph.layers))
-    (folder / RESULT).write_text(result.to_json())
+    write_file(folder / RESULT, result.to_json())
     return result
 
 
