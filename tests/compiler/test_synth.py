@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -19,7 +20,14 @@ from difflut import save_model
 from difflut_compiler.compiled import CompiledNetwork, load_compiled
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.synth import FAMILIES, SynthesisRequest, SynthesisResult, result_from_json, synthesise_network
+from difflut_compiler.synth import (
+    FAMILIES,
+    SynthesisRequest,
+    SynthesisResult,
+    count_cells,
+    result_from_json,
+    synthesise_network,
+)
 from difflut_compiler.synth import run as synth_run
 from difflut_compiler.synth.harness import harness_name, read_ports, write_harness
 from difflut_compiler.synth.netlist import HARNESS_FILE, NETLIST, PartNames, count_by_part, signal_of, synthesise
@@ -28,10 +36,10 @@ from difflut_compiler.synth.results import HARNESS, INTERFACE, Area, PartArea
 from difflut_compiler.verify import vectors
 from difflut_compiler.verify.netlist import write_sources
 from difflut_compiler.verify.tools import run_yosys
-from tests.compiler.designs import HDL_TARGETS, make_design
+from tests.compiler.designs import HDL_TARGETS, Design, make_design
 from tests.compiler.models import make_model
 from tests.compiler.needs import need, need_for_target
-from tests.compiler.random_graphs import PLAIN, random_inputs
+from tests.compiler.random_graphs import PLAIN, Shape, random_inputs
 from tests.compiler.test_compile import refused, run
 
 PLACED = [name for name, family in FAMILIES.items() if family.nextpnr]
@@ -107,11 +115,29 @@ def test_the_harness_answers_what_the_network_answers(target: str, pipeline: str
     assert ports.inputs == {"features": plan.feature_bits}
     assert ports.outputs == plan.outputs
     assert (ports.clock is not None) == (plan.latency_cycles > 0)
+    (tmp_path / "harness.v").write_text(write_harness(plan.top, ports))
+    standard = "-g2012" if target == "systemverilog" else "-g2005"
+    check_in_icarus(design, tmp_path, standard, "harness.v", *sources)
+
+
+def test_a_netlist_of_mapped_tables_answers_what_the_network_answers(tmp_path: Path) -> None:
+    """The netlist whose cells are counted, with Yosys' own models of the cells."""
+    need("iverilog")
+    design = make_design(replace(PLAIN, features=3), seed=3)
+    synthesise(design.plan, design.graph.layers, FAMILIES["xilinx"], tmp_path)
+    run_yosys(f"read_json {NETLIST}\nwrite_verilog -noattr netlist.v", tmp_path)
+    package = importlib.util.find_spec("pyosys")
+    assert package is not None
+    assert package.origin is not None
+    check_in_icarus(design, tmp_path, "-g2012", "netlist.v", Path(package.origin).parent / "share/xilinx/cells_sim.v")
+
+
+def check_in_icarus(design: Design, folder: Path, standard: str, *sources: str | Path) -> None:
+    """Shift samples into the harness in ``sources`` and compare its answers with those of the slow evaluator."""
+    plan = design.plan
     inputs = random_inputs(design.graph, 12)
     widths = [design.graph.node(net).width for net in design.graph.inputs()]
     stream = sum(features_word(plan, widths, row) << number * plan.feature_bits for number, row in enumerate(inputs))
-    harness = harness_name(plan.top)
-    (tmp_path / "harness.v").write_text(write_harness(plan.top, ports))
     bench = BENCH.format(
         samples=len(inputs),
         input_bits=plan.feature_bits,
@@ -119,15 +145,12 @@ def test_the_harness_answers_what_the_network_answers(target: str, pipeline: str
         latency=plan.latency_cycles,
         stream=stream,
         stream_bits=len(inputs) * plan.feature_bits,
-        harness=harness,
+        harness=harness_name(plan.top),
     )
-    (tmp_path / "bench.v").write_text(bench)
-    standard = "-g2012" if target == "systemverilog" else "-g2005"
-    command = ["iverilog", standard, "-o", "bench.vvp", "bench.v", "harness.v", *sources]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    answers = subprocess.run(
-        ["vvp", "-n", "bench.vvp"], cwd=tmp_path, check=True, capture_output=True, text=True
-    ).stdout
+    (folder / "bench.v").write_text(bench)
+    command = ["iverilog", standard, "-s", "bench", "-o", "bench.vvp", "bench.v", *sources]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    answers = subprocess.run(["vvp", "-n", "bench.vvp"], cwd=folder, check=True, capture_output=True, text=True).stdout
     classes = [int(line[::-1], 2) for line in answers.split()]
     assert classes == design.expected(inputs)
     assert len(set(classes)) > 1
@@ -176,15 +199,31 @@ def test_parts_add_up_to_what_yosys_counts(family: str, tmp_path: Path) -> None:
     assert all(area.flip_flops == 0 for part, area in parts.items() if part not in (*registers, HARNESS))
 
 
-def test_a_network_has_the_same_parts_in_every_language(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["ecp5", "xilinx"])
+def test_a_network_has_the_same_parts_in_every_language(family: str, tmp_path: Path) -> None:
     found = {}
     for language in ("verilog", "systemverilog", "vhdl"):
         need_for_target(language)
         design = make_design(seed=1, target=language)
         (tmp_path / language).mkdir()
-        found[language] = synthesise(design.plan, design.graph.layers, FAMILIES["ecp5"], tmp_path / language).parts
+        found[language] = synthesise(design.plan, design.graph.layers, FAMILIES[family], tmp_path / language).parts
     assert {"encoder", "layers.0", "class_counts", "argmax", HARNESS} <= {one.part for one in found["verilog"]}
     assert found["verilog"] == found["systemverilog"] == found["vhdl"]
+
+
+def test_a_table_of_six_inputs_is_one_lut(tmp_path: Path) -> None:
+    """Counters included, which would take more LUTs if they were mapped anew; both counts start from such tables."""
+    design = make_design(Shape(widths=(30, 40), classes=2), seed=1)
+    synthesis = synthesise(design.plan, design.graph.layers, FAMILIES["xilinx"], tmp_path)
+    luts = {one.part: one.area.luts for one in synthesis.parts}
+    nodes = [design.graph.node(net) for net in design.graph]
+    tables = Counter(node.origin.layer for node in nodes if node.op.kind == "lut")
+    full = Counter(node.origin.layer for node in nodes if node.op.kind == "lut" and len(node.operands) == 6)
+    assert full["class_counts"] > 10
+    for layer in ("layers.0", "layers.1", "class_counts"):
+        assert full[layer] <= luts[layer] <= tables[layer]
+    (tmp_path / "count").mkdir()
+    assert count_cells(design.plan, tmp_path / "count").luts >= sum(full.values())
 
 
 def test_cells_are_counted_by_the_layer_in_their_name() -> None:

@@ -21,7 +21,7 @@ techmap -map cell_map.v
 opt_expr
 opt_clean
 alumacc
-techmap
+techmap t:* t:$lut r:WIDTH=6 %i %d
 opt -fast
 abc -lut 6 -script +strash;if,-K,6,-a;mfs2
 opt_clean -purge
@@ -40,7 +40,8 @@ class SynthesisCount:
 def count_cells(plan: BuildPlan, folder: Path) -> SynthesisCount:
     """Synthesise the whole design with Yosys and ABC. Generic: no carry chains, no vendor cells.
 
-    The tables of the network go through ABC like all other logic, so what it can save there is counted too.
+    Tables of six inputs are LUTs; all other logic, smaller tables included, goes through ABC, so that what it can save
+    there is counted too.
     """
     run_yosys(SCRIPT.format(read=read_commands(write_sources(plan, folder, plan.top)), top=plan.top), folder)
     cells: dict[str, int] = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]

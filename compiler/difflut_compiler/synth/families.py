@@ -34,7 +34,8 @@ class Nextpnr:
 class Family:
     """A family of devices. ``cells`` says, as regular expressions, which of Yosys' cells are which resource.
 
-    ``luts_per_carry_cell`` is how many LUT places a carry cell takes by itself.
+    ``luts_per_carry_cell`` is how many LUT places a carry cell takes by itself. ``table_map`` are options of Yosys'
+    ``techmap`` that turn a table of ``lut_inputs`` inputs into one LUT; without, Yosys finds LUTs for all logic anew.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Family:
     lut_inputs: int
     cells: dict[Resource, str]
     luts_per_carry_cell: int = 0
+    table_map: str = ""
     nextpnr: Nextpnr | None = None
     vendor: Vendor | None = None
     vendor_part: str = ""
@@ -63,6 +65,8 @@ _XILINX_CELLS: dict[Resource, str] = {
     "muxes": "MUXF[789]",
     "flip_flops": "FD[RSCP]E",
 }
+
+_XILINX_TABLE_MAP = "-D LUT_WIDTH=6 -map +/xilinx/lut_map.v"
 
 _ALL = (
     Family(
@@ -102,6 +106,7 @@ _ALL = (
         synthesis="synth_xilinx -family xc7 -noiopad -noclkbuf -top {top}",
         lut_inputs=6,
         cells=_XILINX_CELLS,
+        table_map=_XILINX_TABLE_MAP,
         vendor="vivado",
         vendor_part="xc7a100tcsg324-1",
     ),
@@ -111,6 +116,7 @@ _ALL = (
         synthesis="synth_xilinx -family xcup -noiopad -noclkbuf -top {top}",
         lut_inputs=6,
         cells=_XILINX_CELLS,
+        table_map=_XILINX_TABLE_MAP,
         vendor="vivado",
         vendor_part="xcvu9p-flga2104-2-i",
     ),
