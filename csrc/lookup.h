@@ -3,12 +3,16 @@
 // Shared by the CPU and the GPU kernels, so there are no includes. Pin j of a node is address bit j, least significant
 // first. The pins of a node are taken in two halves, the low ones and the high ones: a table of 2**n entries is a
 // matrix with a row per setting of the high pins and a column per setting of the low ones.
-#pragma once
+#ifndef DL_LOOKUP_H
+#define DL_LOOKUP_H
 
 #ifdef __CUDACC__
 #define DL_INLINE __device__ __forceinline__
+#define DL_UNROLL(count) _Pragma("unroll")
 #else
 #define DL_INLINE inline __attribute__((always_inline))
+#define DL_PRAGMA(text) _Pragma(#text)
+#define DL_UNROLL(count) DL_PRAGMA(GCC unroll count)
 #endif
 
 template <int n>
@@ -22,28 +26,29 @@ template <int pins, class V>
 DL_INLINE void corner_weights(const V* x, V* weights) {
   if constexpr (pins == 0) {
     weights[0] = V{} + 1.0f;
-  } else {
+  } else if constexpr (pins == 1) {
     weights[0] = 1.0f - x[0];
     weights[1] = x[0];
-#pragma GCC unroll 8
-    for (int j = 1; j < pins; ++j)
-#pragma GCC unroll 16
-      for (int a = 0; a < 1 << j; ++a) {
-        V set = weights[a] * x[j];
-        weights[a | 1 << j] = set;
-        weights[a] = weights[a] - set;
-      }
+  } else {
+    constexpr int half = 1 << (pins - 1);
+    corner_weights<pins - 1>(x, weights);
+    DL_UNROLL(16)
+    for (int a = 0; a < half; ++a) {
+      const V set = weights[a] * x[pins - 1];
+      weights[half + a] = set;
+      weights[a] = weights[a] - set;
+    }
   }
 }
 
 // sums[r] = the sum over the columns of table[r * row_stride + c * column_stride] * weights[c].
 template <int rows, int columns, class V>
 DL_INLINE void weigh_columns(const float* table, int row_stride, int column_stride, const V* weights, V* sums) {
-#pragma GCC unroll 16
+  DL_UNROLL(16)
   for (int r = 0; r < rows; ++r) sums[r] = table[r * row_stride] * weights[0];
-#pragma GCC unroll 16
+  DL_UNROLL(16)
   for (int c = 1; c < columns; ++c)
-#pragma GCC unroll 16
+    DL_UNROLL(16)
     for (int r = 0; r < rows; ++r) sums[r] += table[r * row_stride + c * column_stride] * weights[c];
 }
 
@@ -70,15 +75,17 @@ DL_INLINE void derivatives(V* coefficients, const V* x, V* result) {
   } else if constexpr (pins > 1) {
     constexpr int half = 1 << (pins - 1);
     V slope[half];
-#pragma GCC unroll 16
+    DL_UNROLL(16)
     for (int a = 0; a < half; ++a) slope[a] = coefficients[half + a];
-#pragma GCC unroll 16
+    DL_UNROLL(16)
     for (int a = 0; a < half; ++a) coefficients[a] += x[pins - 1] * slope[a];
-#pragma GCC unroll 8
+    DL_UNROLL(8)
     for (int j = pins - 2; j >= 0; --j)
-#pragma GCC unroll 16
+      DL_UNROLL(16)
       for (int a = 0; a < 1 << j; ++a) slope[a] += x[j] * slope[a | 1 << j];
     result[pins - 1] = slope[0];
     derivatives<pins - 1>(coefficients, x, result);
   }
 }
+
+#endif

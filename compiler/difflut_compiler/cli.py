@@ -646,7 +646,7 @@ def tools(as_json: Json = False) -> None:
         def state(name: str) -> str:
             return tool_version(name) if find_tool(name) else f"not installed: {INSTALL_HINTS[name]}"
 
-        rows = {"kernels": str(describe()), "inference": describe_packed()}
+        rows = {"kernels": str(describe()), "gpu kernels": str(describe("cuda")), "inference": describe_packed()}
         _print_list({**rows, **{name: state(name) for name in INSTALL_HINTS}}, as_json)
 
 

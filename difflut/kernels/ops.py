@@ -1,4 +1,4 @@
-"""The CPU kernels as torch operators ``torch.ops.difflut.*``, which torch.compile can see the shapes of.
+"""The kernels as torch operators ``torch.ops.difflut.*`` for both devices, which torch.compile can see the shapes of.
 
 They take tensors of any layout and have no gradient of their own: `difflut.rules.fused` joins them to rules.
 """
@@ -6,25 +6,30 @@ They take tensors of any layout and have no gradient of their own: `difflut.rule
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from difflut.kernels import cpu
+from difflut.kernels import cpu, cuda
 
 _RULE = "int kind, Tensor grad, Tensor table, Tensor address, Tensor features, Tensor wiring"
 _library = torch.library.Library("difflut", "DEF")  # type: ignore[no-untyped-call]
 
 
-def _define(schema: str, kernel: Callable[..., object], shapes: Callable[..., object]) -> None:
+def _define(schema: str, shapes: Callable[..., object]) -> None:
     name = schema[: schema.index("(")]
     _library.define(schema)  # type: ignore[no-untyped-call]
-
-    def run(*arguments: object) -> object:
-        return kernel(*(x.contiguous() if isinstance(x, Tensor) else x for x in arguments))
-
-    _library.impl(name, run, "CPU")  # type: ignore[no-untyped-call]
+    for key, kernels in {"CPU": cpu, "CUDA": cuda}.items():
+        _library.impl(name, _implement(kernels, name), key)  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"difflut::{name}", shapes, lib=_library)
+
+
+def _implement(kernels: ModuleType, name: str) -> Callable[..., object]:
+    def run(*arguments: object) -> object:
+        return getattr(kernels, name)(*(x.contiguous() if isinstance(x, Tensor) else x for x in arguments))
+
+    return run
 
 
 def _rows(table: Tensor, features: Tensor) -> Tensor:
@@ -42,12 +47,12 @@ def _shapes_expect(table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
 
 def _shapes_sum_entries(grad: Tensor, address: Tensor, n: int) -> Tensor:
     nodes = address.shape[0]
-    return grad.new_empty(nodes, grad.shape[0] // nodes, 2**n)
+    return grad.new_empty(nodes, grad.shape[0] // nodes, 2**n, dtype=torch.float32)
 
 
 def _shapes_expect_table_gradient(grad: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
     nodes, n = wiring.shape
-    return grad.new_empty(nodes, grad.shape[0] // nodes, 2**n)
+    return grad.new_empty(nodes, grad.shape[0] // nodes, 2**n, dtype=torch.float32)
 
 
 def _shapes_spread(table: Tensor, diagonal: Tensor) -> Tensor:
@@ -68,7 +73,7 @@ def _shapes_sum_by_feature(
 def _shapes_correlate(
     kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor, candidates: Tensor
 ) -> Tensor:
-    return features.new_empty(candidates.shape)
+    return features.new_empty(candidates.shape, dtype=torch.float32)
 
 
 def _shapes_differentiate_choice(gains: Tensor, logits: Tensor, tau: float) -> Tensor:
@@ -81,26 +86,23 @@ def _shapes_choose(logits: Tensor, candidates: Tensor) -> Tensor:
 
 _define(
     "read_tables(Tensor table, Tensor features, Tensor wiring) -> (Tensor, Tensor)",
-    cpu.read_tables,
     _shapes_read_tables,
 )
-_define("expect(Tensor table, Tensor features, Tensor wiring) -> Tensor", cpu.expect, _shapes_expect)
-_define("sum_entries(Tensor grad, Tensor address, int n) -> Tensor", cpu.sum_entries, _shapes_sum_entries)
+_define("expect(Tensor table, Tensor features, Tensor wiring) -> Tensor", _shapes_expect)
+_define("sum_entries(Tensor grad, Tensor address, int n) -> Tensor", _shapes_sum_entries)
 _define(
     "expect_table_gradient(Tensor grad, Tensor features, Tensor wiring) -> Tensor",
-    cpu.expect_table_gradient,
     _shapes_expect_table_gradient,
 )
-_define("spread(Tensor table, Tensor diagonal) -> Tensor", cpu.spread, _shapes_spread)
-_define("find_coefficients(Tensor table) -> Tensor", cpu.find_coefficients, _shapes_find_coefficients)
-_define(f"sum_by_feature({_RULE}) -> Tensor", cpu.sum_by_feature, _shapes_sum_by_feature)
-_define(f"correlate({_RULE}, Tensor candidates) -> Tensor", cpu.correlate, _shapes_correlate)
+_define("spread(Tensor table, Tensor diagonal) -> Tensor", _shapes_spread)
+_define("find_coefficients(Tensor table) -> Tensor", _shapes_find_coefficients)
+_define(f"sum_by_feature({_RULE}) -> Tensor", _shapes_sum_by_feature)
+_define(f"correlate({_RULE}, Tensor candidates) -> Tensor", _shapes_correlate)
 _define(
     "differentiate_choice(Tensor gains, Tensor logits, float tau) -> Tensor",
-    cpu.differentiate_choice,
     _shapes_differentiate_choice,
 )
-_define("choose(Tensor logits, Tensor candidates) -> Tensor", cpu.choose, _shapes_choose)
+_define("choose(Tensor logits, Tensor candidates) -> Tensor", _shapes_choose)
 
 read_tables = torch.ops.difflut.read_tables
 expect = torch.ops.difflut.expect

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from difflut.kernels import choice, use
 from difflut.nodes.utils.regularizer_settings import WeightedRegularizer, read_regularizers
 from difflut.nodes.utils.regularizers import draw_inputs
 from difflut.registry import REGISTRY
@@ -232,6 +233,12 @@ class LutNode(nn.Module, ABC):
 
     def forward_pins(self, pins: Pins) -> Tensor:
         """As `forward`, batch last: (num_nodes, input_dim, batch) -> (num_nodes, output_dim, batch)."""
+        if not self.use_cuda and choice.is_on_gpu(next(self.parameters())):
+            with use("torch"):
+                return self._answer_pins(pins)
+        return self._answer_pins(pins)
+
+    def _answer_pins(self, pins: Pins) -> Tensor:
         if not self.training:
             return self._sample(gather_pins(pins)) if self.eval_mode == "sampling" else self.eval_pins(pins)
         if self._regularizers:

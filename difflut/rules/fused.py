@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from difflut.kernels import chosen_for, ops
+from difflut.kernels import choice, chosen_for, ops
 from difflut.kernels.cpu import DIFFERENCES, EXPECTED
 from difflut.rules.pins import Pins, Routing, WiredPins, gather_pins
 
@@ -29,22 +29,39 @@ class TableRule(NamedTuple):
     diagonal: Callable[[int], Tensor] | None
 
 
-def apply_rule(rule: TableRule, table: Tensor, pins: Pins) -> Tensor:
-    """Return the answers (num_nodes, outputs, batch), from a kernel if there is one for these tensors."""
+def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = True) -> Tensor:
+    """Return the answers (num_nodes, outputs, batch), from a kernel if there is one for these tensors.
+
+    Autocast has no effect unless `may_round`: a pin below 0.5 might become 0.5, which is a 1.
+    """
     if isinstance(pins, Tensor):
         nodes, n = pins.shape[:2]
         wiring = torch.arange(nodes * n, device=pins.device).view(nodes, n)
         wired = WiredPins(pins.flatten(0, 1), wiring)
     else:
         wired = pins
-    features = wired.features
-    if table.dtype == torch.float32 and features.dtype in (torch.float16, torch.bfloat16):  # as autocast leaves them
-        features = features.to(torch.float32)
-    if not chosen_for(wired.wiring.shape[1], table, features):
+    features = _choose_row_type(table, wired.features, may_round)
+    if not chosen_for(wired.wiring.shape[1], table, rows=(features,)):
         return rule.twin(table, gather_pins(pins))
     candidates, logits, tau = wired.routing or (None, None, 1.0)
     result: Tensor = _Fused.apply(table, features, logits, wired.wiring, candidates, tau, rule)  # type: ignore[no-untyped-call]
     return result
+
+
+def _choose_row_type(table: Tensor, features: Tensor, may_round: bool) -> Tensor:
+    """Return the features in the type that the kernels read and answer in.
+
+    Under autocast to bfloat16, a GPU's kernels read and write bfloat16, which halves the memory that they move; they
+    compute in float32. Half types elsewhere become the table's.
+    """
+    if may_round and choice.is_on_gpu(features) and torch.is_autocast_enabled("cuda"):
+        if torch.get_autocast_dtype("cuda") == torch.bfloat16 and features.dtype == torch.float32:
+            return features.to(torch.bfloat16)
+        if features.dtype == torch.bfloat16:
+            return features
+    if table.dtype == torch.float32 and features.dtype in (torch.float16, torch.bfloat16):
+        return features.to(torch.float32)
+    return features
 
 
 class _Fused(torch.autograd.Function):
@@ -104,7 +121,8 @@ def _differentiate_twin(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor |
     """As `_differentiate`, in a form that can be differentiated again."""
     table, features, logits, wiring, candidates, _ = ctx.saved_tensors
     routing = None if logits is None else Routing(candidates, logits, ctx.tau)
-    values = ctx.rule.twin(table, WiredPins(features, wiring, routing).gather())
+    pins = WiredPins(features.to(table.dtype), wiring, routing).gather()
+    values = ctx.rule.twin(table, pins).to(grad.dtype)
     wanted = [x for x, needed in zip((table, features, logits), ctx.needs_input_grad, strict=False) if needed]
     found = iter(torch.autograd.grad(values, wanted, grad, create_graph=True))
     grad_table, grad_features, grad_logits = (next(found) if n else None for n in ctx.needs_input_grad[:3])

@@ -21,7 +21,7 @@ BETA = 1 / 3  # weight lost per differing pin, 0.25 / 0.75
 def look_up(table: Tensor, pins: Pins) -> Tensor:
     """Return float32 (num_nodes, outputs, batch): the bits of bool tables at the thresholded pins; no gradient."""
     with torch.no_grad():
-        return apply_rule(_GEOMETRIC, table.to(torch.float32), pins)
+        return apply_rule(_GEOMETRIC, table.to(torch.float32), pins, may_round=False)
 
 
 def hard_lookup(table: Tensor, pins: Pins) -> Tensor:

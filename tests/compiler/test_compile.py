@@ -609,7 +609,7 @@ def test_lists_say_what_there_is(command: str) -> None:
 def test_lists_are_those_of_the_code() -> None:
     assert list(json.loads(run("passes", "--json")[1])) == list(PASSES)
     assert list(json.loads(run("targets", "--json")[1])) == list(TARGETS)
-    assert list(json.loads(run("tools", "--json")[1])) == ["kernels", *tools.INSTALL_HINTS]
+    assert list(json.loads(run("tools", "--json")[1])) == ["kernels", "gpu kernels", "inference", *tools.INSTALL_HINTS]
 
 
 @pytest.mark.parametrize("entry", ["main", "compile_main", "train_main"])
