@@ -15,6 +15,16 @@ namespace {
 
 constexpr size_t ROUTED_SAMPLES = 128;  // samples whose pin gradients are kept at a time
 
+// The processor itself fetches long rows before they are asked for. Of short ones, which lie anywhere, that takes too
+// long to begin: while a node is computed, those of a later one are fetched.
+constexpr size_t SHORT_ROW = 256;
+constexpr int64_t AHEAD = 2;
+
+constexpr int MAX_MASKED_PINS = 3;  // up to so many, adding by masks is faster than entry by entry
+
+// The node whose rows are fetched meanwhile.
+int64_t later_node(int64_t node, int64_t nodes) { return std::min(nodes - 1, node + AHEAD); }
+
 // Calls f with n as a compile-time constant.
 template <class F>
 void with_pins(int n, F f) {
@@ -53,10 +63,33 @@ void read_tables(const float* table, const uint8_t* bits, const int64_t* wiring,
   }
 }
 
+// The same as `sum_entries` for small tables: every entry has a sum per lane, of the samples whose address it has.
+template <int n>
+void sum_entries_by_masks(const float* grad, const uint8_t* address, float* out, int64_t nodes, int64_t outputs,
+                          size_t batch, int threads) {
+  constexpr int size = 1 << n, padded = std::max(size, LANES);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t o = 0; o < nodes * outputs; ++o) {
+    const FlushTinyNumbers flush;
+    const uint8_t* addresses = address + o / outputs * batch;
+    const float* row = grad + o * batch;
+    Lanes sums[padded] = {};
+    for (size_t s = 0; s < batch; s += LANES) {
+      const IntLanes own = load_bytes(addresses + s);
+      const Lanes g = load(row + s);
+#pragma GCC unroll 16
+      for (int a = 0; a < size; ++a) sums[a] = add_where(equal_bits(own, a), sums[a], g);
+    }
+    const Lanes totals = sum_rows(sums);
+    memcpy(out + (o << n), &totals, size * sizeof(float));
+  }
+}
+
 template <int n>
 void sum_entries(const float* grad, const uint8_t* address, float* out, int64_t nodes, int64_t outputs, size_t batch,
                  int threads) {
   constexpr int size = 1 << n, copies = 4;  // consecutive samples add to different copies, and need not wait
+  if constexpr (n <= MAX_MASKED_PINS) return sum_entries_by_masks<n>(grad, address, out, nodes, outputs, batch, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t o = 0; o < nodes * outputs; ++o) {
     const FlushTinyNumbers flush;
@@ -81,6 +114,10 @@ struct PinReader {
 #pragma GCC unroll 8
     for (int j = 0; j < n; ++j) x[j] = load(rows[j] + sample);
   }
+  DL_INLINE void prefetch(size_t sample) const {
+#pragma GCC unroll 8
+    for (int j = 0; j < n; ++j) __builtin_prefetch(rows[j] + sample);
+  }
 };
 
 template <int n>
@@ -91,7 +128,9 @@ void expect(const float* table, const float* features, const int64_t* wiring, fl
   for (int64_t node = 0; node < nodes; ++node) {
     const FlushTinyNumbers flush;
     const PinReader<n> pins(features, wiring, node, batch);
+    const PinReader<n> later(features, wiring, later_node(node, nodes), batch);
     for (size_t s = 0; s < batch; s += LANES) {
+      if (batch <= SHORT_ROW) later.prefetch(s);
       Lanes x[n], low[H::columns], high[H::rows], sums[H::rows];
       pins.read(s, x);
       corner_weights<H::low_pins>(x, low);
@@ -118,12 +157,14 @@ void expect_table_gradient(const float* grad, const float* features, const int64
   for (int64_t o = 0; o < nodes * outputs; ++o) {
     const FlushTinyNumbers flush;
     const PinReader<n> pins(features, wiring, o / outputs, batch);
+    const PinReader<n> later(features, wiring, later_node(o, nodes * outputs) / outputs, batch);
     Lanes sums[padded] = {}, low[vectors][H::columns], high[vectors][H::rows];
     for (size_t s = 0; s < batch; s += vectors * LANES) {
       const int count = std::min(vectors, (batch - s) / LANES);
       for (int v = 0; v < count; ++v) {
         const size_t sample = s + v * LANES;
         const Lanes g = load(grad + o * batch + sample);
+        if (batch <= SHORT_ROW) later.prefetch(sample);
         Lanes x[n];
         pins.read(sample, x);
         corner_weights<H::low_pins>(x, low[v]);
@@ -164,6 +205,7 @@ struct GivenGradient {
 #pragma GCC unroll 8
       for (int j = 0; j < n; ++j) result[j] = load(rows + j * batch + sample);
     }
+    DL_INLINE void prefetch(size_t sample) const {}  // the rows of all nodes follow each other
   };
   Node node(int64_t index) const { return {pin_grad + index * n * batch, batch}; }
 };
@@ -184,6 +226,7 @@ struct DifferenceGradient {
     const uint8_t* address;
     int64_t outputs;
     size_t batch;
+    DL_INLINE void prefetch(size_t sample) const {}
     DL_INLINE void at(size_t sample, Lanes* result) const {
       constexpr int half = 1 << (n - 1);
       const IntLanes full = load_bytes(address + sample);
@@ -222,6 +265,7 @@ struct ExpectedGradient {
     const float* coefficients;
     int64_t outputs;
     size_t batch;
+    DL_INLINE void prefetch(size_t sample) const { pins.prefetch(sample); }
     DL_INLINE void at(size_t sample, Lanes* result) const {
       using H = Halves<n>;
       Lanes x[n];
@@ -262,10 +306,17 @@ void sum_by_feature(const Rule& rule, const int64_t* wiring, float* out, int64_t
     const size_t first = std::min(batch, thread * width), end = std::min(batch, first + width);
     for (int64_t f = 0; f < inputs; ++f) memset(out + f * batch + first, 0, (end - first) * sizeof(float));
     for (int64_t index = 0; index < nodes; ++index) {
-      const auto node = rule.node(index);
-      float* rows[n];
+      const int64_t next = later_node(index, nodes);
+      const auto node = rule.node(index), later = rule.node(next);
+      float *rows[n], *later_rows[n];
       for (int j = 0; j < n; ++j) rows[j] = out + wiring[index * n + j] * batch;
+      for (int j = 0; j < n; ++j) later_rows[j] = out + wiring[next * n + j] * batch;
       for (size_t s = first; s < end; s += LANES) {
+        if (batch <= SHORT_ROW) {
+          later.prefetch(s);
+#pragma GCC unroll 8
+          for (int j = 0; j < n; ++j) __builtin_prefetch(later_rows[j] + s, 1);
+        }
         Lanes result[n];
         node.at(s, result);
 #pragma GCC unroll 8

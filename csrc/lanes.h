@@ -148,6 +148,17 @@ inline bool any(IntLanes value) {
 #endif
 }
 
+// One bit per lane, set where the value is `number`.
+inline __attribute__((always_inline)) uint16_t equal_bits(IntLanes value, int number) {
+#if defined(__AVX512F__)
+  return _mm512_cmpeq_epi32_mask((__m512i)value, _mm512_set1_epi32(number));
+#else
+  uint16_t bits = 0;
+  for (int lane = 0; lane < LANES; ++lane) bits |= uint16_t(value[lane] == number) << lane;
+  return bits;
+#endif
+}
+
 // sum + value in the lanes whose bit is set, sum in the others.
 inline __attribute__((always_inline)) Lanes add_where(uint16_t bits, Lanes sum, Lanes value) {
 #if defined(__AVX512F__)

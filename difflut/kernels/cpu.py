@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from difflut.kernels.buffers import empty
 from difflut.kernels.choice import library_path
 
 LANES = 16
@@ -68,10 +69,10 @@ def read_tables(table: Tensor, features: Tensor, wiring: Tensor) -> tuple[Tensor
     padded = _pad(features)
     nodes, outputs, _ = table.shape
     batch = padded.shape[1]
-    bits = torch.empty(padded.shape, dtype=torch.uint8)
+    bits = empty(*padded.shape, dtype=torch.uint8)
     _call("dl_threshold", padded, bits, bits.numel())
-    values = torch.empty(nodes * outputs, batch)
-    address = torch.empty(nodes, batch, dtype=torch.uint8)
+    values = empty(nodes * outputs, batch)
+    address = empty(nodes, batch, dtype=torch.uint8)
     _call("dl_read_tables", wiring.shape[1], table, bits, wiring, values, address, nodes, outputs, batch)
     return _cut(values, features.shape[1]), address
 
@@ -81,7 +82,7 @@ def expect(table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
     _check_indices(wiring, features.shape[0])
     padded = _pad(features)
     nodes, outputs, _ = table.shape
-    values = torch.empty(nodes * outputs, padded.shape[1])
+    values = empty(nodes * outputs, padded.shape[1])
     _call("dl_expect", wiring.shape[1], table, padded, wiring, values, nodes, outputs, padded.shape[1])
     return _cut(values, features.shape[1])
 
@@ -141,7 +142,7 @@ def sum_by_feature(kind: int, grad: Tensor, table: Tensor, address: Tensor, feat
     features, wiring : as in `read_tables`.
     """
     padded, padded_grad = _pad(features), _pad(grad)
-    result = torch.empty(padded.shape)
+    result = empty(*padded.shape)
     arguments = _rule_arguments(padded_grad, table, address, padded, wiring)
     _call("dl_sum_by_feature", kind, wiring.shape[1], arguments, result, features.shape[0])
     return _cut(result, features.shape[1])

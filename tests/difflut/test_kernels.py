@@ -17,7 +17,7 @@ from torch import Tensor
 
 from difflut import kernels
 from difflut.errors import KernelError
-from difflut.kernels import build, choice, ops
+from difflut.kernels import buffers, build, choice, ops
 from difflut.layers import LearnableLayer
 from difflut.rules import (
     Pins,
@@ -84,11 +84,12 @@ def test_a_kernel_is_its_twin(n: int, rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_kernel_is_its_twin_when_the_layer_is_wide(rule: Rule) -> None:
-    case = Case(4, 1, 300, nodes=40)
-    features = torch.rand(5000, 300).requires_grad_()
-    case.leaves[1] = case.features = features
-    case.wiring = torch.randint(0, 5000, (40, 4))
-    assert_equal_to_twin(case, rule)
+    for batch in (100, 300):
+        case = Case(4, 1, batch, nodes=40)
+        features = torch.rand(5000, batch).requires_grad_()
+        case.leaves[1] = case.features = features
+        case.wiring = torch.randint(0, 5000, (40, 4))
+        assert_equal_to_twin(case, rule)
 
 
 @given(st.integers(1, 8), st.integers(1, 3), st.integers(1, 70), st.integers(0, 20), st.integers(0, 2**32))
@@ -384,3 +385,47 @@ def test_kernels_leave_the_arithmetic_of_others_alone() -> None:
         case.answer(rule, "cpu")
     tiny = torch.full((100,), 1e-39)
     assert ((tiny + tiny) > 0).all()
+
+
+# -- memory that is used again -----------------------------------------------------------------------------------------
+
+
+def test_memory_is_used_again_once_its_last_tensor_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = buffers.BufferPool()
+    monkeypatch.setattr(buffers, "POOL", pool)
+    first = buffers.empty(1000, 512)
+    place = first.data_ptr()
+    view = first.t()[3:]
+    del first
+    second = buffers.empty(1000, 512)
+    assert second.data_ptr() != place  # a view still reads the first
+    second.fill_(1)
+    view.fill_(2)
+    assert (second == 1).all()
+    del view
+    assert buffers.empty(500, 1024).data_ptr() == place
+    assert pool.bytes_in_use == 2048000
+    del second
+    assert (pool.bytes_in_use, pool.bytes_kept) == (0, 4096000)
+
+
+def test_no_more_memory_is_kept_than_was_in_use_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = buffers.BufferPool()
+    monkeypatch.setattr(buffers, "POOL", pool)
+    for rows in range(1 << 20, (1 << 20) + 20):
+        tensor = buffers.empty(rows, 2, dtype=torch.uint8)
+        assert (tensor.shape, tensor.dtype) == ((rows, 2), torch.uint8)
+        del tensor
+        assert pool.bytes_kept <= pool.most_bytes_in_use == 2 * rows
+    small = [buffers.empty(10) for _ in range(3)]
+    assert len({tensor.data_ptr() for tensor in small}) == 3
+    assert pool.bytes_in_use == 0
+
+
+def test_answers_in_used_memory_stay_right() -> None:
+    """Wide layers, whose results come from the pool, several steps after each other."""
+    case = Case(2, 1, 600, nodes=600)
+    expected = case.answer(multilinear, "torch")
+    for _ in range(4):
+        for one, other in zip(case.answer(multilinear, "cpu"), expected, strict=True):
+            assert torch.allclose(one, other, atol=1e-4)

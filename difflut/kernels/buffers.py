@@ -1,0 +1,75 @@
+"""Memory for large results of the CPU kernels, which is used again.
+
+A training step needs the same few sizes as the one before. Memory that goes back to the operating system in between
+has to be cleared and mapped anew, page by page, which takes up to a third of a step. So a large buffer is kept when the
+last tensor on it has gone, for the next one of its size; those kept are never more than what was in use at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SMALLEST_BYTES = 1 << 20
+"""Of smaller tensors, the allocator of the C library keeps the memory itself."""
+
+
+class BufferPool:
+    """Buffers that wait for another tensor of their size. Tensors may go away in any thread, and at any time."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, list[Tensor]] = {}  # by size, the one that was used last at the end
+        self.bytes_kept = self.bytes_in_use = self.most_bytes_in_use = 0
+        self._lock = threading.RLock()
+
+    def take(self, size: int) -> Tensor:
+        """Return a buffer of `size` bytes, whatever it holds."""
+        with self._lock:
+            self.bytes_in_use += size
+            self.most_bytes_in_use = max(self.most_bytes_in_use, self.bytes_in_use)
+            waiting = self.kept.get(size)
+            if waiting:
+                self.bytes_kept -= size
+                return waiting.pop()
+        return torch.empty(size, dtype=torch.uint8)
+
+    def give_back(self, buffer: Tensor) -> None:
+        """Keep a buffer that nothing reads any more, instead of those of the size that waits longest if need be."""
+        size = buffer.numel()
+        with self._lock:
+            self.bytes_in_use -= size
+            self.bytes_kept += size
+            waiting = self.kept.pop(size, [])
+            waiting.append(buffer)
+            self.kept[size] = waiting  # now the last of the sizes
+            while self.bytes_kept > self.most_bytes_in_use:
+                oldest, others = next(iter(self.kept.items()))
+                self.bytes_kept -= oldest * len(others)
+                del self.kept[oldest]
+
+
+POOL = BufferPool()
+
+
+def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return a tensor as `torch.empty` does, on memory of the pool if it is large."""
+    count = math.prod(shape)
+    size = count * dtype.itemsize
+    if size < SMALLEST_BYTES:
+        return torch.empty(shape, dtype=dtype)
+    buffer = POOL.take(size)
+    lent = _lent_type(size).from_address(buffer.data_ptr())
+    lent.buffer = buffer
+    return torch.frombuffer(lent, dtype=dtype).view(shape)
+
+
+@lru_cache(maxsize=256)
+def _lent_type(size: int) -> Any:
+    """The type of memory of `size` bytes that goes back to the pool when the last tensor on it has gone."""
+    return type("Lent", (ctypes.c_char * size,), {"__del__": lambda lent: POOL.give_back(lent.buffer)})
