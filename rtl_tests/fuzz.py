@@ -1,8 +1,9 @@
 """Random models of every kind, compiled and run: C for each, Verilog and VHDL for a share; all answer as PyTorch does.
 
-A model follows from one seed: the kind of network, nodes, encoder, layers, their options, the input format and the
-pipeline. The oracle is the model in evaluation mode, the simulation a bench written by hand (`plain_simulation`) or the
-compiled C program. From the root of the repository::
+A model follows from one seed: the kind of network, nodes, encoder, layers, their options, the input format, the
+pipeline, the interface and the size of LUTs. The oracle is the model in evaluation mode. What answers is the compiled C
+program, and for hardware a bench written by hand (`plain_simulation`), or cocotb's for interfaces that are not plain.
+From the root of the repository::
 
     PYTHONPATH=. python rtl_tests/fuzz.py --count 2000
 
@@ -23,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from difflut import REGISTRY, ModelConfig, build_model
@@ -30,11 +32,13 @@ from difflut.errors import ConfigError
 from difflut.models import BaseLUTModel
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.graph import LutGraph
+from difflut_compiler.interface import PLAIN, Interface
 from difflut_compiler.lower import lower
-from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
+from difflut_compiler.passes import LUT_INPUTS, expanding_passes, optimising_passes, run_passes
 from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.targets import TARGETS
-from difflut_compiler.verify.simulate import pack_features
+from difflut_compiler.verify.languages import LANGUAGES
+from difflut_compiler.verify.simulate import pack_features, simulate
 from difflut_compiler.verify.vectors import make_vectors
 from plain_simulation import answers
 from tests.compiler.needs import need
@@ -68,6 +72,8 @@ LAYER_OPTIONS: Mapping[str, Choices] = {
     "learnable": {"num_candidates": [1, 4, 16], "input_groups": [1, 2]},
     "random": {"ensure_full_input_coverage": [False, True], "input_groups": [1, 2]},
 }
+PIPELINES_TRIED = (*PIPELINES, "1", "5", "period:6")
+INTERFACES_TRIED = (PLAIN, PLAIN, Interface("valid"), Interface("axi-stream", 8), Interface("axi-stream", 64))
 MODELS = ("feedforward", "feedforward", "convnet")
 ENCODER_BITS = {name: 3 if name in ("binary", "gray", "sign_magnitude") else 5 for name in REGISTRY.list_encoders()}
 
@@ -78,6 +84,8 @@ class Drawn(NamedTuple):
     model: BaseLUTModel
     config: ModelConfig
     pipeline: str
+    interface: Interface
+    lut_inputs: int
     refused: int
     """How many drawn configurations were refused by the library before this one."""
 
@@ -88,7 +96,9 @@ def draw(seed: int) -> Drawn:
     for refused in range(200):
         try:
             config = _draw_config(chance)
-            return Drawn(_make_model(config, chance), config, chance.choice(PIPELINES), refused)
+            model = _make_model(config, chance)
+            pipeline, interface = chance.choice(PIPELINES_TRIED), chance.choice(INTERFACES_TRIED)
+            return Drawn(model, config, pipeline, interface, chance.choice(LUT_INPUTS), refused)
         except ConfigError:
             continue
     raise AssertionError(f"seed {seed}: no configuration of 200 can be built")
@@ -168,14 +178,19 @@ def check(seed: int, languages: Sequence[str], folder: Path) -> Drawn:
     graph = lower(drawn.model, "network")
     inputs = make_vectors(graph, None).inputs[:SAMPLES]
     expected = model_answers(drawn.model, inputs)
-    run_passes(graph, OPTIMISE, inputs)
-    run_passes(graph, EXPAND, inputs, repeat=False)
+    run_passes(graph, optimising_passes(drawn.lut_inputs), inputs)
+    run_passes(graph, expanding_passes(drawn.lut_inputs), inputs, repeat=False)
     for language in languages:
         place = folder / language
         place.mkdir(parents=True)
-        scheduled = schedule(graph, drawn.pipeline if language in HARDWARE else "none")
-        plan = emit(scheduled, TARGETS[language], "net")
-        found = run_c(plan, inputs, place) if language == "c" else run_hardware(plan, graph, inputs, place)
+        in_hardware = language in HARDWARE
+        scheduled = schedule(graph, drawn.pipeline if in_hardware else "none")
+        plan = emit(scheduled, TARGETS[language], "net", drawn.interface if in_hardware else PLAIN)
+        if not plan.interface.is_plain:
+            simulator = LANGUAGES[language].simulators[0]
+            simulate(plan, graph, inputs, {"class_index": np.array(expected)}, simulator, place)
+            continue
+        found = run_hardware(plan, graph, inputs, place) if in_hardware else run_c(plan, inputs, place)
         wrong = [sample for sample, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1]]
         assert not wrong, (
             f"{language}: {len(wrong)} of {len(expected)} answers are wrong, first sample {wrong[0]}: "
@@ -233,6 +248,9 @@ def fuzz(first_seed: int, count: int, *, everything: bool = False) -> tuple[list
             continue
         config = drawn.config
         names = (config.model_type, config.layer_type, config.node_type, config.encoder_config["name"], *languages)
+        names += (f"{drawn.lut_inputs} inputs",)
+        if set(languages) & set(HARDWARE):
+            names += (drawn.interface.kind, drawn.pipeline)
         drawn_names.update([*names, "refused"] if drawn.refused else names)
     return failures, drawn_names
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -14,16 +15,19 @@ from difflut_compiler.driver import CompileRequest, compile_model
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.interface import Interface, stream_out_bits
-from difflut_compiler.ops import Input, Lut, Output
+from difflut_compiler.interface import INTERFACES as INTERFACE_KINDS
+from difflut_compiler.interface import PLAIN, Interface, stream_out_bits
+from difflut_compiler.ops import ArgMax, Input, Lut, Output
 from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify.languages import LANGUAGES
+from difflut_compiler.verify.prove_files import prove_netlist
 from difflut_compiler.verify.simulate import SimulationResult, simulate
-from tests.compiler.designs import HDL_TARGETS, Design, edit, is_proven, make_design
+from difflut_compiler.verify.tools import make_folder
+from tests.compiler.designs import HDL_TARGETS, Design, design_of, edit, is_proven, make_design
 from tests.compiler.models import make_model
 from tests.compiler.needs import need
-from tests.compiler.random_graphs import Shape, random_inputs
+from tests.compiler.random_graphs import Shape, make_graph, random_inputs
 from tests.compiler.test_compile import refused, run, statuses
 from tests.compiler.test_emit import run_clean, verilator_lint, write
 
@@ -34,6 +38,12 @@ VALID, BYTE, NARROW, WIDE = (
     Interface("axi-stream", 64),
 )
 INTERFACES = [pytest.param(one, id=f"{one.kind}-{one.stream_bits}") for one in (VALID, BYTE, NARROW, WIDE)]
+CONTROLLED = [
+    pytest.param(
+        Interface(clock_enable=enable, reset=reset), id="-".join(Interface("plain", 32, enable, reset).controls)
+    )
+    for enable, reset in ((True, False), (False, True), (True, True))
+]
 SHAPE = Shape(features=3, bits=5, widths=(14, 12), classes=5)
 SAMPLES = 300
 SIMULATOR_OF = {target: LANGUAGES[target].simulators[0] for target in HDL_TARGETS}
@@ -64,6 +74,14 @@ def test_all_answers_arrive_in_order(target: str, interface: Interface, pipeline
     assert result.comparisons == SAMPLES
 
 
+@pytest.mark.parametrize("pipeline", ["layers", "3"])
+@pytest.mark.parametrize("interface", CONTROLLED)
+@pytest.mark.parametrize("target", HDL_TARGETS)
+def test_enable_and_reset(target: str, interface: Interface, pipeline: str, tmp_path: Path) -> None:
+    design, plan = design_with(interface, target, pipeline)
+    assert run_plan(design, plan, SIMULATOR_OF[target], tmp_path).comparisons == SAMPLES
+
+
 @pytest.mark.parametrize("target", ["verilog", "systemverilog"])
 def test_a_stream_in_verilator(target: str, tmp_path: Path) -> None:
     design, plan = design_with(BYTE, target)
@@ -86,6 +104,18 @@ def test_the_network_inside_is_proven_as_ever(target: str, interface: Interface,
     design, plan = design_with(interface, target)
     assert plan.core == "net_core"
     assert is_proven(design, plan, tmp_path)
+
+
+@pytest.mark.parametrize("interface", CONTROLLED)
+@pytest.mark.parametrize("target", HDL_TARGETS)
+def test_what_registers_do_is_proven(target: str, interface: Interface, tmp_path: Path) -> None:
+    if target == "vhdl":
+        need("ghdl")
+    design, plan = design_with(interface, target)
+    finding = prove_netlist(plan, design.scheduled, design.original, tmp_path)
+    assert "what registers do proven for every value of " + " and ".join(interface.controls) in finding.reason
+    plain = prove_netlist(design.plan, design.scheduled, None, make_folder(tmp_path, "plain"))
+    assert finding.comparisons == plain.comparisons * 2 ** len(interface.controls)
 
 
 # -- what the benches notice -------------------------------------------------------------------------------------------
@@ -117,6 +147,14 @@ VALID_MISTAKES = {
     "reset does nothing": (r"if \(rst\)", "if (1'b0)"),
     "in_valid ignored": (r", in_valid\}", ", 1'b1}"),
 }
+CONTROL_MISTAKES = {
+    "enable ignored": (r"else if \(enable\)", "else if (1'b1)"),
+    "never enabled": (r"else if \(enable\)", "else if (1'b0)"),
+    "enable inverted": (r"else if \(enable\)", "else if (~enable)"),
+    "reset ignored": (r"if \(rst\)", "if (1'b0)"),
+    "reset needs the enable": (r"if \(rst\)", "if (rst & enable)"),
+    "reset to one": (r"(class_index_q|argmax_\w+_q) <= (\d)'d0;", r"\1 <= \2'd1;"),
+}
 MISTAKES = [pytest.param(BYTE, *change, id=name) for name, change in STREAM_MISTAKES.items()]
 MISTAKES += [pytest.param(VALID, *change, id=name) for name, change in VALID_MISTAKES.items()]
 
@@ -130,29 +168,74 @@ def test_a_mistake_in_the_interface_is_noticed(interface: Interface, pattern: st
         run_plan(design, mutant, "iverilog", tmp_path)
 
 
+@pytest.mark.parametrize("mistake", CONTROL_MISTAKES)
+def test_a_mistake_in_enable_or_reset_is_noticed_and_refused(mistake: str, tmp_path: Path) -> None:
+    """In the last layer, where the simulation sees each; the proof sees them anywhere."""
+    design, plan = design_with(Interface(clock_enable=True, reset=True))
+    pattern, change = CONTROL_MISTAKES[mistake]
+    mutant = edit(plan, pattern, change, which=-1)
+    assert mutant.files != plan.files
+    with pytest.raises((MismatchError, CompilerError), match=r"answers are wrong|the bench stopped before its end"):
+        run_plan(design, mutant, "iverilog", make_folder(tmp_path, "simulation"))
+    assert not is_proven(design, mutant, make_folder(tmp_path, "proof"))
+    assert not is_proven(design, edit(plan, *CONTROL_MISTAKES["enable ignored"]), make_folder(tmp_path, "first"))
+
+
 # -- lint --------------------------------------------------------------------------------------------------------------
 
 LINT_SHAPES = [SHAPE, Shape(features=1, bits=1, thresholds=1, widths=(4,), classes=2), Shape(classes=1), Shape(bits=8)]
+LINT_CASES = [
+    *itertools.product(LINT_SHAPES, PIPELINES),
+    *itertools.product([SHAPE], ["1", "3", "period:6"]),
+]
+GHDL_WARNINGS = """attribute binding body default-binding delayed-checks hide library nested-comment others parenthesis
+    port-bounds pure reserved runtime-error shared specs static universal unused useless vital-generic""".split()
+PLAIN_PORTS = [pytest.param(PLAIN, id="plain"), *CONTROLLED]
 
 
-@pytest.mark.parametrize("shape", LINT_SHAPES)
-@pytest.mark.parametrize("pipeline", PIPELINES)
-@pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize("target", ["verilog", "systemverilog"])
-def test_verilator_has_no_warning(
-    target: str, interface: Interface, pipeline: str, shape: Shape, tmp_path: Path
-) -> None:
-    verilator_lint(dict(design_with(interface, target, pipeline, shape)[1].files), tmp_path)
+def test_every_interface_and_target_is_linted() -> None:
+    kinds = {one.values[0].kind for one in (*INTERFACES, *PLAIN_PORTS) if isinstance(one.values[0], Interface)}
+    assert kinds == set(INTERFACE_KINDS)
+    assert {LANGUAGES[target].simulators for target in HDL_TARGETS} == {("iverilog", "verilator"), ("ghdl",)}
 
 
-@pytest.mark.parametrize("shape", LINT_SHAPES)
-@pytest.mark.parametrize("pipeline", PIPELINES)
-@pytest.mark.parametrize("interface", INTERFACES)
-def test_ghdl_has_no_warning(interface: Interface, pipeline: str, shape: Shape, tmp_path: Path) -> None:
+def with_votes(shape: Shape) -> LutGraph:
+    """A random graph that also has the votes of every class as outputs."""
+    graph = make_graph(shape, 3)
+    (argmax,) = (net for net in graph if isinstance(graph.node(net).op, ArgMax))
+    for number, votes in enumerate(graph.node(argmax).operands):
+        graph.add(Output(f"score_{number}"), (votes,), origin=Origin("output", number + 1))
+    return graph
+
+
+@pytest.mark.parametrize("interface", [*INTERFACES, *PLAIN_PORTS])
+@pytest.mark.parametrize("target", HDL_TARGETS)
+def test_no_linter_has_a_warning(target: str, interface: Interface, tmp_path: Path) -> None:
+    """Verilator or GHDL, with every warning there is, for every pipelining."""
+    for number, (shape, pipeline) in enumerate(LINT_CASES):
+        design = design_of(with_votes(shape), target=target, pipeline=pipeline)
+        files = dict(emit(design.scheduled, TARGETS[target], "net", interface).files)
+        if target == "vhdl":
+            ghdl_lint(files, make_folder(tmp_path, str(number)))
+        else:
+            verilator_lint(files, make_folder(tmp_path, str(number)))
+
+
+def ghdl_lint(files: dict[str, str], folder: Path) -> None:
     ghdl = str(need("ghdl"))
-    names = write(dict(design_with(interface, "vhdl", pipeline, shape)[1].files), tmp_path)
-    run_clean([ghdl, "-a", "--std=08", "--warn-error", *names], tmp_path)
-    run_clean([ghdl, "--elab-run", "--std=08", "net", "--no-run"], tmp_path)
+    warnings = [f"-W{name}" for name in GHDL_WARNINGS]
+    run_clean([ghdl, "-a", "--std=08", "--warn-error", *warnings, *write(files, folder)], folder)
+    run_clean([ghdl, "--elab-run", "--std=08", "net", "--no-run"], folder)
+
+
+def test_a_warning_of_ghdl_is_an_error(tmp_path: Path) -> None:
+    files = dict(make_design(SHAPE, 3, target="vhdl").plan.files)
+    architecture = "architecture rtl of net is\n"
+    unread = "  function unread(x : std_logic) return std_logic is begin return x; end function;\n"
+    assert architecture in files["net.vhd"]
+    files["net.vhd"] = files["net.vhd"].replace(architecture, architecture + unread)
+    with pytest.raises(AssertionError, match='function "unread" is never referenced'):
+        ghdl_lint(files, tmp_path)
 
 
 # -- compiles ----------------------------------------------------------------------------------------------------------
@@ -173,9 +256,24 @@ def test_a_compile_with_an_interface_and_scores(target: str, interface: str, tmp
     assert set(statuses(out).values()) == {"passed"}
     report = json.loads((out / "report.json").read_text())
     assert list(report["outputs"]) == ["class_index", "score_0", "score_1", "score_2"]
-    assert (report["core"], report["interface"]) == ("network_core", {"kind": interface, "stream_bits": 8})
+    assert report["core"] == "network_core"
+    assert report["interface"] == {"kind": interface, "stream_bits": 8, "clock_enable": False, "reset": False}
     assert f"the {interface} interface around it is simulated, not proven" in (out / "certificate.json").read_text()
     assert load_compiled(out).plan.interface == Interface(interface, 8)
+
+
+@pytest.mark.parametrize("target", ["verilog", "vhdl"])
+def test_a_compile_with_enable_and_reset(target: str, tmp_path: Path) -> None:
+    need(SIMULATOR_OF[target])
+    need("cocotb")
+    save_model(make_model(features=4, layer_widths=[10, 9]), tmp_path / "model.pth")
+    out = tmp_path / "out"
+    code, output, error = run("compile", tmp_path / "model.pth", "-t", target, "-o", out, "--clock-enable", "--reset")
+    assert code == 0, output + error
+    assert set(statuses(out).values()) == {"passed"}
+    assert "for every value of enable and rst" in (out / "certificate.json").read_text()
+    assert load_compiled(out).plan.interface == Interface(clock_enable=True, reset=True)
+    assert run("verify", out)[0] == 0
 
 
 def test_scores_are_the_votes_of_the_model(tmp_path: Path) -> None:
@@ -200,6 +298,9 @@ def test_scores_are_the_votes_of_the_model(tmp_path: Path) -> None:
         (["-t", "verilog", "--interface", "axi-stream", "--stream-width", "12"], "a stream has whole bytes"),
         (["-t", "verilog", "--interface", "axi-stream", "--stream-width", "0"], "a stream has whole bytes"),
         (["-t", "c", "--interface", "valid"], "the target c has no interface valid"),
+        (["-t", "c", "--reset"], "a circuit without pipeline has none"),
+        (["-t", "vhdl", "--clock-enable", "--pipeline", "none"], "a circuit without pipeline has none"),
+        (["-t", "vhdl", "--clock-enable", "--interface", "valid"], "the interface valid has its own"),
     ],
 )
 def test_an_interface_that_there_is_not_is_refused(options: list[str], message: str, tmp_path: Path) -> None:
@@ -216,6 +317,15 @@ def test_an_output_with_a_name_of_the_interface_is_refused() -> None:
     with pytest.raises(CompilerError, match="an output is called 'sample', a name that the interface uses"):
         emit(schedule(graph, "layers"), TARGETS["verilog"], "net", BYTE)
     assert emit(schedule(graph, "layers"), TARGETS["verilog"], "net").outputs == {"sample": 1}
+
+
+def test_an_output_with_the_name_of_a_control_is_refused() -> None:
+    graph = LutGraph("wire", ("input", "logic", "output"))
+    bit = graph.add(Input("x", 1), origin=Origin("input", 0))
+    graph.add(Output("enable"), (bit,), origin=Origin("output", 0))
+    assert emit(schedule(graph, "layers"), TARGETS["verilog"], "net").outputs == {"enable": 1}
+    with pytest.raises(CompilerError, match="an output is called 'enable', a name that the interface uses"):
+        emit(schedule(graph, "layers"), TARGETS["verilog"], "net", Interface(clock_enable=True))
 
 
 def test_widths_of_streams() -> None:

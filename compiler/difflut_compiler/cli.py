@@ -249,6 +249,10 @@ def compile_command(
         str, typer.Option(help="plain: a sample on every clock edge; valid: with valid bits; axi-stream: AXI4-Stream.")
     ] = "plain",
     stream_width: Annotated[int, typer.Option(help="Bits of a beat of the incoming AXI4-Stream.")] = 32,
+    clock_enable: Annotated[
+        bool, typer.Option("--clock-enable", help="A port enable: at a clock edge without it, nothing moves.")
+    ] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="A port rst: a synchronous reset of all registers.")] = False,
     scores: Annotated[bool, typer.Option("--scores", help="The votes of every class as outputs, too.")] = False,
     print_between_passes: Annotated[
         bool, typer.Option("--print-between-passes", help="Print the graph after every pass that changed it.")
@@ -278,7 +282,7 @@ def compile_command(
             data,
             simulator,
             count_luts,
-            Interface(interface, stream_width),
+            Interface(interface, stream_width, clock_enable, reset),
             scores,
             lut_inputs,
             encoder_budget,

@@ -76,6 +76,8 @@ class CompileRequest:
             raise CompilerError(f"the target {self.target} has no clock; it takes only the pipeline none")
         check_identifier(self.top, "the top name")
         self.interface.check()
+        if self.interface.controls and self.chosen_pipeline == "none":
+            raise CompilerError("clock enable and reset control registers, and a circuit without pipeline has none")
         if not self.interface.is_plain and not isinstance(target, HardwareTarget):
             raise CompilerError(f"the target {self.target} has no interface {self.interface.kind}; it has no clock")
         choose_simulator(target.language, self.simulator)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node, reads_signed
-from difflut_compiler.interface import PLAIN, WRAPPER_NAMES, Interface
+from difflut_compiler.interface import PLAIN, Interface
 from difflut_compiler.names import Ref, Signal, check_identifier, feature_slices, name_nets, stage_name
 from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
 from difflut_compiler.schedule import Schedule
@@ -73,7 +73,7 @@ class BuildPlan:
 def emit(scheduled: Schedule, target: Target, top: str, interface: Interface = PLAIN) -> BuildPlan:
     """Write ``scheduled`` in the form of ``target`` with ``top`` as the name of the whole; plain ports by default."""
     interface.check()
-    taken = [] if interface.is_plain else [op.name for op in _outputs(scheduled.graph) if op.name in WRAPPER_NAMES]
+    taken = [op.name for op in _outputs(scheduled.graph) if op.name in interface.names]
     if taken:
         raise CompilerError(f"an output is called {taken[0]!r}, a name that the interface uses; choose another")
     core = top if interface.is_plain else f"{top}_core"
@@ -82,12 +82,12 @@ def emit(scheduled: Schedule, target: Target, top: str, interface: Interface = P
     refs = name_nets(graph)
     features = Signal("features", sum(width for _, _, width in feature_slices(graph)))
     if isinstance(target, HardwareTarget):
-        modules = _split_modules(graph, refs, features, top)
+        modules = _split_modules(graph, refs, features, top, ("clk", *interface.controls))
         core_module = _connect(graph, refs, features, modules, scheduled, core)
         wrapped = {} if interface.is_plain else target.wrap(Wrapper(top, core_module, interface))
         files = CircuitFiles({**target.write(modules, core_module), **wrapped})
     elif isinstance(target, CircuitTarget):
-        if scheduled.pipeline != "none" or not interface.is_plain:
+        if scheduled.pipeline != "none" or not interface.is_plain or interface.controls:
             raise CompilerError(f"the target {target.name} has no clock; it takes only the pipeline none")
         files = target.write_circuit(graph, top)
     else:
@@ -110,7 +110,9 @@ def _outputs(graph: LutGraph) -> list[Output]:
     return [op for net in graph.outputs() if isinstance(op := graph.node(net).op, Output)]
 
 
-def _split_modules(graph: LutGraph, refs: Mapping[int, Ref], features: Signal, top: str) -> list[Module]:
+def _split_modules(
+    graph: LutGraph, refs: Mapping[int, Ref], features: Signal, top: str, controls: tuple[str, ...]
+) -> list[Module]:
     """One module per layer that computes or registers anything."""
     members: dict[str, list[int]] = {layer: [] for layer in graph.layers}
     depth = _depth_in_layer(graph)
@@ -118,7 +120,7 @@ def _split_modules(graph: LutGraph, refs: Mapping[int, Ref], features: Signal, t
         if not isinstance(graph.node(net).op, Output):
             members[graph.node(net).origin.layer].append(net)
     values = _Values(graph, refs, features)
-    return [_make_module(graph, refs, values, layer, nets, top) for layer, nets in members.items() if nets]
+    return [_make_module(graph, refs, values, layer, nets, top, controls) for layer, nets in members.items() if nets]
 
 
 def _depth_in_layer(graph: LutGraph) -> dict[int, int]:
@@ -147,7 +149,13 @@ class _Values:
 
 
 def _make_module(
-    graph: LutGraph, refs: Mapping[int, Ref], values: _Values, layer: str, nets: Sequence[int], top: str
+    graph: LutGraph,
+    refs: Mapping[int, Ref],
+    values: _Values,
+    layer: str,
+    nets: Sequence[int],
+    top: str,
+    controls: tuple[str, ...],
 ) -> Module:
     nodes = {net: graph.node(net) for net in nets}
     statements = [_state(graph, values, refs[net], node) for net, node in nodes.items()]
@@ -158,6 +166,7 @@ def _make_module(
         for net in nets
         if any(isinstance(graph.node(reader).op, Output) or reader not in nodes for reader in graph.dag.successors(net))
     }
+    registers = tuple(sorted((s for s in statements if isinstance(s.op, Register)), key=lambda s: s.result))
     return Module(
         name=f"{top}_{stage_name(layer)}",
         instance=f"{stage_name(layer)}_stage",
@@ -167,7 +176,8 @@ def _make_module(
         internals=tuple(sorted(own - exported)),
         bits=tuple(s for s in statements if isinstance(s.op, Lut | Compare)),
         words=tuple(s for s in statements if not isinstance(s.op, Lut | Compare | Register)),
-        registers=tuple(sorted((s for s in statements if isinstance(s.op, Register)), key=lambda s: s.result)),
+        registers=registers,
+        controls=controls if registers else (),
     )
 
 

@@ -2,7 +2,8 @@
 
 The network itself is the same in all of them. A wrapper around it, the top module then, counts what is under way:
 
-* ``plain``: a sample on every clock edge, its answer ``latency_cycles`` later.
+* ``plain``: a sample on every clock edge, its answer ``latency_cycles`` later. Optionally ``enable``, without which
+  nothing moves at an edge, and ``rst``, active high and synchronous, which clears all registers, enabled or not.
 * ``valid``: ``in_valid`` says which edges bring a sample, ``out_valid`` which bring an answer.
 * ``axi-stream``: a sample is a number of beats, an answer is one. TLAST of a sample's last beat comes out with its
   answer; TLAST earlier ends an incomplete sample, which is dropped. A FIFO takes the answers of all samples under way,
@@ -32,6 +33,8 @@ class Interface:
 
     kind: str = "plain"
     stream_bits: int = 32
+    clock_enable: bool = False
+    reset: bool = False
 
     def check(self) -> None:
         """Raises :class:`CompilerError` for what there is not."""
@@ -39,10 +42,22 @@ class Interface:
             raise CompilerError(f"there is no interface {self.kind!r}; choose one of {', '.join(INTERFACES)}")
         if self.stream_bits % BYTE_BITS or not BYTE_BITS <= self.stream_bits <= BYTE_BITS * MAX_STREAM_BYTES:
             raise CompilerError(f"a stream has whole bytes, 1 to {MAX_STREAM_BYTES}, not {self.stream_bits} bits")
+        if self.controls and not self.is_plain:
+            raise CompilerError(f"clock enable and reset go with plain ports; the interface {self.kind} has its own")
 
     @property
     def is_plain(self) -> bool:
         return self.kind == "plain"
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Ports that control the registers of the network, beside the clock."""
+        return ("enable",) * self.clock_enable + ("rst",) * self.reset
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names that no output may have."""
+        return frozenset(self.controls) if self.is_plain else WRAPPER_NAMES
 
     def beats(self, feature_bits: int) -> int:
         """Beats of one sample."""

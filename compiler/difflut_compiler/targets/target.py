@@ -40,7 +40,10 @@ class Statement(NamedTuple):
 
 @dataclass(frozen=True)
 class Module:
-    """One layer of the network: single-bit logic, words, and registers, each in an order that simulates correctly."""
+    """One layer of the network: single-bit logic, words, and registers, each in an order that simulates correctly.
+
+    ``controls`` are the ports that its registers listen to: ``clk``, perhaps ``enable`` and ``rst``; none without any.
+    """
 
     name: str
     instance: str
@@ -51,10 +54,7 @@ class Module:
     bits: tuple[Statement, ...]
     words: tuple[Statement, ...]
     registers: tuple[Statement, ...]
-
-    @property
-    def clocked(self) -> bool:
-        return bool(self.registers)
+    controls: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,11 @@ class TopModule:
 
     @property
     def clocked(self) -> bool:
-        return any(module.clocked for module in self.modules)
+        return bool(self.controls)
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        return next((module.controls for module in self.modules if module.controls), ())
 
     @property
     def header(self) -> list[str]:
@@ -85,7 +89,14 @@ class TopModule:
             f"{self.name}: a look-up-table network made by DiffLUT. This file belongs to its user.",
             f"features: {self.feature_count} {sign} words of {bits} bits, feature 0 in the lowest bits.",
             f"latency: {latency}.",
+            *(CONTROL_LINES[port] for port in self.controls if port in CONTROL_LINES),
         ]
+
+
+CONTROL_LINES = {
+    "enable": "enable: at a clock edge without it, nothing moves; such edges do not count.",
+    "rst": "rst: at a clock edge with it, all registers become 0, enabled or not.",
+}
 
 
 class Target(Protocol):

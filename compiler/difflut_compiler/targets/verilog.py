@@ -60,12 +60,13 @@ def _render_module(module: Module, dialect: Dialect) -> str:
     def kind(signal: Signal) -> str:
         return dialect.variable if signal in procedural else dialect.net
 
+    runs = register_runs(module.registers)
     procedural = {s.result.signal for s in (*module.bits, *module.registers)}
     return render(
         "verilog/module.v.j2",
         name=module.name,
         title=module.title,
-        clocked=module.clocked,
+        controls=module.controls,
         dialect=dialect,
         inputs=[_declare(f"input  {dialect.net}", signal) for signal in module.inputs],
         outputs=[_declare(f"output {kind(signal)}", signal) for signal in module.outputs],
@@ -73,7 +74,8 @@ def _render_module(module: Module, dialect: Dialect) -> str:
         tables=[_declare_table(lut_name(s), s.op) for s in module.bits if isinstance(s.op, Lut)],
         bits=[f"{_value(s.result)} = {_expression(s)};" for s in module.bits],
         words=[f"{_value(s.result)} = {_expression(s)};" for s in module.words],
-        registers=[f"{_value(q)} <= {_value(d)};" for q, d in register_runs(module.registers)],
+        registers=[f"{_value(q)} <= {_value(d)};" for q, d in runs],
+        clears=[f"{_value(q)} <= {value_width(q)}'d0;" for q, _ in runs],
     )
 
 
@@ -82,7 +84,7 @@ def _render_top(top: TopModule, dialect: Dialect) -> str:
         "verilog/top.v.j2",
         name=top.name,
         header=top.header,
-        clocked=top.clocked,
+        controls=top.controls,
         ignored=all(top.features not in module.inputs for module in top.modules),
         dialect=dialect,
         inputs=[_declare(f"input  {dialect.net}", top.features)],

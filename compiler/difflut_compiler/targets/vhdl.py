@@ -52,18 +52,20 @@ class Vhdl:
 
 
 def _render_module(module: Module, package: str) -> str:
+    runs = register_runs(module.registers)
     return render(
         "vhdl/module.vhd.j2",
         name=module.name,
         title=module.title,
         package=package,
-        clocked=module.clocked,
+        controls=module.controls,
         inputs=[_declare(signal, "in ") for signal in module.inputs],
         outputs=[_declare(signal, "out ") for signal in module.outputs],
         internals=[_declare(signal) for signal in module.internals],
         bits=[_assign_bit(s) for s in module.bits],
         words=[f"{_value(s.result)} <= {_expression(s)};" for s in module.words],
-        registers=[f"{_value(q)} <= {_value(d)};" for q, d in register_runs(module.registers)],
+        registers=[f"{_value(q)} <= {_value(d)};" for q, d in runs],
+        clears=[f"{_value(q)} <= {_zeros(q)};" for q, _ in runs],
     )
 
 
@@ -72,7 +74,7 @@ def _render_top(top: TopModule) -> str:
         "vhdl/top.vhd.j2",
         name=top.name,
         header=top.header,
-        clocked=top.clocked,
+        controls=top.controls,
         inputs=[_declare(top.features, "in ")],
         outputs=[_declare(signal, "out ") for signal in top.outputs],
         internals=[_declare(signal) for signal in top.internals],
@@ -102,6 +104,10 @@ def _value(value: Value) -> str:
     if value.width == value.signal.width:
         return value.signal.name
     return f"{value.signal.name}({value.low + value.width - 1} downto {value.low})"
+
+
+def _zeros(value: Value) -> str:
+    return "'0'" if value_width(value) == 1 else "(others => '0')"
 
 
 def _word(value: Value, width: int) -> str:

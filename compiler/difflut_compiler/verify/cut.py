@@ -10,12 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from enum import Enum
 
 from difflut_compiler.graph import LutGraph, reads_signed
 from difflut_compiler.names import Ref, Signal, feature_slices
-from difflut_compiler.ops import Const, Input, Output
+from difflut_compiler.ops import Const, Input, Output, Register
 from difflut_compiler.verify.equivalence import Circuit
 from difflut_compiler.verify.gates import Blif, Word, constant_word, write_gates
+
+
+class Edge(Enum):
+    """What registers do at a clock edge: load their operands, hold what they have, or become 0."""
+
+    LOAD = "load"
+    HOLD = "hold"
+    CLEAR = "clear"
 
 
 def next_of(bit: str) -> str:
@@ -66,7 +75,9 @@ def cut_names(graph: LutGraph) -> CutNames:
     return CutNames(features, cut, outputs)
 
 
-def reference_circuit(graph: LutGraph, joined: Mapping[str, str], absent: Set[str] = frozenset()) -> Circuit:
+def reference_circuit(
+    graph: LutGraph, joined: Mapping[str, str], absent: Set[str] = frozenset(), edge: Edge = Edge.LOAD
+) -> Circuit:
     """The graph itself, cut at every net, each operation written in gates.
 
     Readers of a bit in ``joined`` read the bit or constant that the hardware joined it with; that this is the same
@@ -79,11 +90,19 @@ def reference_circuit(graph: LutGraph, joined: Mapping[str, str], absent: Set[st
         node = graph.node(net)
         if isinstance(node.op, Input | Const):
             continue
-        operands = [[joined.get(bit, bit) for bit in cut_word(graph, operand)] for operand in node.operands]
+        operands = [[joined.get(bit, bit) for bit in word] for word in _words_read(graph, net, edge)]
         result = [next_of(bit) for bit in cut_word(graph, net)]
         write_gates(blif, node.op, operands, reads_signed(node, graph.nodes), result)
     outputs = [next_of(bit) for bit in (*names.cut_bits, *names.output_bits) if bit not in absent]
     return Circuit(names.inputs, outputs, blif.lines)
+
+
+def _words_read(graph: LutGraph, net: int, edge: Edge) -> list[Word]:
+    """What a net is made from; that of a register depends on the clock edge."""
+    node = graph.node(net)
+    if not isinstance(node.op, Register) or edge is Edge.LOAD:
+        return [cut_word(graph, operand) for operand in node.operands]
+    return [cut_word(graph, net) if edge is Edge.HOLD else constant_word(0, node.width)]
 
 
 def whole_reference(graph: LutGraph) -> Circuit:

