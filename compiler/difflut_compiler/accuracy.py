@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,3 +36,21 @@ def count_right(graph: LutGraph, data: LabelledData) -> int:
 def least_right(graph: LutGraph, data: LabelledData, budget_points: float) -> int:
     """How many samples must still be right when ``budget_points`` percent of all may be lost."""
     return count_right(graph, data) - math.floor(budget_points / 100 * len(data.labels))
+
+
+def spend_budget(
+    graph: LutGraph, allowances: Sequence[float], change: Callable[[float], LutGraph], data: LabelledData, least: int
+) -> LutGraph:
+    """What ``change`` makes of a graph at the greatest of ascending ``allowances`` that leaves ``least`` samples right.
+
+    Found by bisection, as if accuracy only fell with the allowance; ``graph`` itself if none leaves so many.
+    """
+    best, low, high = graph, -1, len(allowances)
+    while high - low > 1:
+        middle = (low + high) // 2
+        candidate = change(allowances[middle])
+        if count_right(candidate, data) >= least:
+            low, best = middle, candidate
+        else:
+            high = middle
+    return best

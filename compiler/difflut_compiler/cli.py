@@ -241,6 +241,13 @@ def compile_command(
             "accuracy on the training part of --data at most; default: thresholds stay as trained."
         ),
     ] = None,
+    lut_budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Replace LUTs by constants and wires where training samples hardly notice, at a loss of so many "
+            "percentage points of accuracy on the training part of --data at most; default: LUTs answer as trained."
+        ),
+    ] = None,
     count_luts: Annotated[
         bool | None,
         typer.Option("--count-luts/--no-count-luts", help="Synthesise with Yosys to count LUTs; default: if small."),
@@ -286,6 +293,7 @@ def compile_command(
             scores,
             lut_inputs,
             encoder_budget,
+            lut_budget,
         )
         observer = _pass_observer(print_between_passes, time_passes)
         with steps_shown(COMPILE_SHARES, _error_console(), quiet=as_json) as on_step:

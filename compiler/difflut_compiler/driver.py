@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difflut_compiler.accuracy import check_budget
-from difflut_compiler.approximations import Approximation, NarrowEncoder
+from difflut_compiler.approximations import Approximation, NarrowEncoder, ReplaceLuts
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import GraphSize, LutGraph
@@ -49,8 +49,8 @@ class CompileRequest:
     is ``layers`` for hardware and ``none`` for what has no clock, and ``simulator`` and ``count_luts`` are chosen by
     what is installed and by size. With ``scores``, the votes of every class are outputs, too. ``lut_inputs`` is how
     many inputs the LUTs of the FPGA have: small tables are packed into such, and sums are made of them; tables with
-    more inputs stay whole. ``encoder_budget`` is how many percentage points of accuracy on the training part of
-    ``data`` rounding the encoder's thresholds may cost; None leaves them as they are.
+    more inputs stay whole. ``encoder_budget`` and ``lut_budget`` are how many percentage points of accuracy on
+    the training part of ``data`` rounding the encoder's thresholds and replacing LUTs may cost; None leaves them alone.
     """
 
     model_path: Path
@@ -64,6 +64,7 @@ class CompileRequest:
     scores: bool = False
     lut_inputs: int = 6
     encoder_budget: float | None = None
+    lut_budget: float | None = None
 
     def check(self) -> None:
         """Refuse what cannot work before any work is done."""
@@ -81,12 +82,16 @@ class CompileRequest:
         if not self.interface.is_plain and not isinstance(target, HardwareTarget):
             raise CompilerError(f"the target {self.target} has no interface {self.interface.kind}; it has no clock")
         choose_simulator(target.language, self.simulator)
-        if self.encoder_budget is not None:
-            check_budget(self.encoder_budget, "--encoder-budget")
+        for option, budget in (("--lut-budget", self.lut_budget), ("--encoder-budget", self.encoder_budget)):
+            if budget is not None:
+                check_budget(budget, option)
 
     @property
     def approximations(self) -> tuple[Approximation, ...]:
-        return (NarrowEncoder(self.encoder_budget),) if self.encoder_budget is not None else ()
+        """Those that are asked for; the encoder's is last, since thresholds with fewer readers are rounded further."""
+        luts = [ReplaceLuts(self.lut_budget)] if self.lut_budget is not None else []
+        encoder = [NarrowEncoder(self.encoder_budget)] if self.encoder_budget is not None else []
+        return (*luts, *encoder)
 
     @property
     def chosen_pipeline(self) -> str:

@@ -116,8 +116,9 @@ def _approximation_text(record: Record) -> str:
     return (
         f"{record.change}; accuracy on {record.training_samples} training samples "
         f"{record.training_accuracy_before:.2%}, then {record.training_accuracy_after:.2%} "
-        f"(at most {record.budget_points:g} percentage points less), on {record.test_samples} test samples "
-        f"{record.test_accuracy_before:.2%}, then {record.test_accuracy_after:.2%}"
+        f"(at most {record.budget_points:g} percentage points less), "
+        f"on {record.test_samples} test samples {record.test_accuracy_before:.2%}, "
+        f"then {record.test_accuracy_after:.2%}; {record.training_agreement:.2%} of training samples keep their class"
     )
 
 

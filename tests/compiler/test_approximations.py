@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,12 +13,15 @@ import pytest
 
 from difflut import save_model
 from difflut_compiler.accuracy import LabelledData
-from difflut_compiler.approximations import NarrowEncoder, approximate
+from difflut_compiler.approximations import Approximation, NarrowEncoder, ReplaceLuts, approximate, replace_luts
 from difflut_compiler.approximations.narrow_encoder import _find_roundings
+from difflut_compiler.approximations.replace_luts import find_replacements
 from difflut_compiler.errors import MismatchError
+from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import lower
-from difflut_compiler.ops import Compare, Const, Input
+from difflut_compiler.ops import AnyOp, Compare, Const, Input, Lut, PopCount
+from difflut_compiler.passes import DropUnusedInputs
 from difflut_compiler.verify import vectors
 from tests.compiler.models import make_model
 from tests.compiler.test_compile import certificate_of, refused, run, statuses
@@ -83,17 +88,21 @@ def test_thresholds_get_the_fewest_bits_that_an_allowance_permits(
         assert pins(chosen) == min(map(pins, fewest))
 
 
+@pytest.mark.parametrize("kind", [NarrowEncoder, ReplaceLuts])
 @pytest.mark.parametrize("input_format", FORMATS)
 @pytest.mark.parametrize("budget_points", [0, 0.5, 5])
-def test_narrowing_changes_thresholds_only_and_stays_within_its_budget(
-    input_format: dict[str, Any], budget_points: float
+def test_budgets_are_kept_and_records_tell_the_truth(
+    kind: Callable[[float], Approximation], input_format: dict[str, Any], budget_points: float
 ) -> None:
     graph = lowered(input_format)
     before = graph.snapshot()
     training, test = labelled(graph), labelled(graph, seed=2)
-    narrowed, (record,) = approximate(graph, [NarrowEncoder(budget_points)], training, test)
+    narrowed, (record,) = approximate(graph, [kind(budget_points)], training, test)
     assert graph.snapshot() == before
-    assert all(isinstance(graph.node(net).op, Compare) for net in changed_nodes(graph, narrowed))
+    changed_kind = Compare if kind is NarrowEncoder else Lut
+    assert all(isinstance(graph.node(net).op, changed_kind) for net in changed_nodes(graph, narrowed))
+    same = narrowed.evaluate(training.inputs)["class_index"] == graph.evaluate(training.inputs)["class_index"]
+    assert record.training_agreement == same.mean()
     assert accuracy(narrowed, training) >= accuracy(graph, training) - budget_points / 100
     found = (record.training_accuracy_before, record.training_accuracy_after)
     assert found == (accuracy(graph, training), accuracy(narrowed, training))
@@ -101,7 +110,9 @@ def test_narrowing_changes_thresholds_only_and_stays_within_its_budget(
         accuracy(graph, test),
         accuracy(narrowed, test),
     )
-    assert record.change.startswith(f"{len(changed_nodes(graph, narrowed))} of ")
+    numbers = [int(number) for number in re.findall(r"\d+", record.change)]
+    moved = numbers[0] if kind is NarrowEncoder else numbers[1] + numbers[2]
+    assert moved == len(changed_nodes(graph, narrowed))
 
 
 def test_a_greater_budget_buys_comparators_that_read_fewer_bits() -> None:
@@ -125,6 +136,42 @@ def test_without_a_budget_no_training_sample_sees_another_bit() -> None:
             assert isinstance(new, Compare)
             assert ((words >= old.op.threshold) == (words >= new.threshold)).all()
             break
+
+
+def votes_changed(before: LutGraph, net: int, op: AnyOp, operands: Sequence[int], inputs: np.ndarray) -> float:
+    """How many of the bits that are counted change, per sample, if ``net`` becomes something else."""
+    after = before.copy()
+    after.replace(net, op, operands)
+    bits = [operand for node in before.nodes.values() if isinstance(node.op, PopCount) for operand in node.operands]
+    different = evaluate_nets(before, inputs, bits) != evaluate_nets(after, inputs, bits)
+    return float(different.sum() / len(inputs))
+
+
+@pytest.mark.parametrize("input_format", FORMATS)
+def test_luts_are_replaced_by_what_changes_the_fewest_votes(input_format: dict[str, Any]) -> None:
+    """Compared with trying every replacement; with two layers there is one way from a LUT to a vote."""
+    graph = lowered(input_format)
+    DropUnusedInputs().apply(graph)
+    inputs = labelled(graph, 150).inputs
+    luts = [net for net in graph if isinstance(graph.node(net).op, Lut)]
+    replacements = find_replacements(graph, inputs)
+    assert sorted(replacements) == sorted(luts)
+    for net in luts:
+        choices: list[tuple[AnyOp, tuple[int, ...]]] = [(Const(0), ()), (Const(1), ())]
+        choices += [(Lut(1, table), (operand,)) for operand in graph.node(net).operands for table in (0b01, 0b10)]
+        votes = {choice: votes_changed(graph, net, *choice, inputs) for choice in choices}
+        found = replacements[net]
+        assert found.votes == pytest.approx(min(votes.values()), abs=1e-9)
+        assert votes[found.op, found.operands] == pytest.approx(found.votes, abs=1e-9)
+
+
+def test_samples_are_counted_in_chunks_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = lowered(FORMATS[1])
+    inputs = labelled(graph, 150).inputs
+    at_once = find_replacements(graph, inputs)
+    monkeypatch.setattr(replace_luts, "SAMPLES_PER_CHUNK", 64)
+    for net, found in find_replacements(graph, inputs).items():
+        assert found.votes == pytest.approx(at_once[net].votes, abs=1e-9)
 
 
 class Reckless:
@@ -177,15 +224,32 @@ def test_the_certificate_tells_what_was_approximated(
     model, data = model_and_data
     out = tmp_path / "out"
     code, output, error = run(
-        "compile", model, "-t", "verilog", "-o", out, "--data", data, "--encoder-budget", "5", "--no-count-luts"
+        "compile",
+        model,
+        "-t",
+        "verilog",
+        "-o",
+        out,
+        "--data",
+        data,
+        "--lut-budget",
+        "5",
+        "--encoder-budget",
+        "5",
+        "--no-count-luts",
     )
     assert (code, error) == (0, "")
     certificate = certificate_of(out)
-    (record,) = certificate["approximations"]
+    records = certificate["approximations"]
+    assert [record["name"] for record in records] == ["replace-luts", "narrow-encoder"]
     figures = json.loads((out / "report.json").read_text())["accuracy"]
-    assert record["name"] == "narrow-encoder"
-    assert 0 <= record["training_accuracy_before"] - record["training_accuracy_after"] <= 0.05
-    assert (record["test_accuracy_before"], record["test_accuracy_after"]) == (figures["model"], figures["graph"])
+    for record in records:
+        assert record["training_accuracy_before"] - record["training_accuracy_after"] <= 0.05
+        assert " ".join(record["change"].split()) in " ".join(output.split())
+        assert record["change"] in (out / "report.html").read_text()
+    assert records[0]["test_accuracy_before"] == figures["model"]
+    assert records[0]["test_accuracy_after"] == records[1]["test_accuracy_before"]
+    assert records[1]["test_accuracy_after"] == figures["graph"]
     assert figures["graph"] == figures["simulated"] != figures["model"]
     names = [rung["name"] for rung in certificate["rungs"]]
     assert names[0] == "graph equals the model in eval mode"
@@ -193,8 +257,6 @@ def test_the_certificate_tells_what_was_approximated(
     assert names[3] == "simulated RTL equals the approximated graph"
     assert "the lowered graph" not in json.dumps(certificate["rungs"])
     assert set(statuses(out).values()) == {"passed"}
-    assert " ".join(record["change"].split()) in " ".join(output.split())
-    assert record["change"] in (out / "report.html").read_text()
     code, output, _ = run("verify", out, "--model", model)
     assert code == 0
     assert "the network was approximated" in output
@@ -207,12 +269,15 @@ def test_thresholds_stay_unless_a_budget_is_given(model_and_data: tuple[Path, Pa
     assert certificate_of(tmp_path / "out")["approximations"] == []
 
 
+@pytest.mark.parametrize("option", ["--encoder-budget", "--lut-budget"])
 @pytest.mark.parametrize("budget", ["-0.1", "100.5", "nan"])
-def test_impossible_budgets_are_refused(budget: str, model_and_data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_impossible_budgets_are_refused(
+    option: str, budget: str, model_and_data: tuple[Path, Path], tmp_path: Path
+) -> None:
     model, data = model_and_data
-    options = ("-t", "verilog", "-o", tmp_path / "out", "--data", data, "--encoder-budget", budget)
+    options = ("-t", "verilog", "-o", tmp_path / "out", "--data", data, option, budget)
     assert refused(2, "compile", model, *options) == (
-        f"--encoder-budget is {budget}; it is percentage points of accuracy, from 0 to 100"
+        f"{option} is {budget}; it is percentage points of accuracy, from 0 to 100"
     )
 
 

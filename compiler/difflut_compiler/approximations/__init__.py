@@ -5,6 +5,7 @@ with, and the certificate says what was changed and what that cost.
 """
 
 from difflut_compiler.approximations.narrow_encoder import NarrowEncoder
+from difflut_compiler.approximations.replace_luts import ReplaceLuts
 from difflut_compiler.approximations.runner import Approximation, Record, approximate
 
-__all__ = ["Approximation", "NarrowEncoder", "Record", "approximate"]
+__all__ = ["Approximation", "NarrowEncoder", "Record", "ReplaceLuts", "approximate"]

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from difflut_compiler.accuracy import LabelledData, count_right, least_right
+from difflut_compiler.accuracy import LabelledData, least_right, spend_budget
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.ops import Compare, Input
 
@@ -35,15 +35,7 @@ class NarrowEncoder:
     def apply(self, graph: LutGraph, training: LabelledData) -> tuple[LutGraph, str]:
         roundings = _find_roundings(graph, training.inputs)
         least = least_right(graph, training, self.budget_points)
-        best = _narrowed(graph, roundings, ALLOWANCES[0])  # changes no bit of any training sample
-        low, high = 0, len(ALLOWANCES)
-        while high - low > 1:
-            middle = (low + high) // 2
-            candidate = _narrowed(graph, roundings, ALLOWANCES[middle])
-            if count_right(candidate, training) >= least:
-                low, best = middle, candidate
-            else:
-                high = middle
+        best = spend_budget(graph, ALLOWANCES, lambda allowance: _narrow(graph, roundings, allowance), training, least)
         return best, _describe(graph, best)
 
 
@@ -109,7 +101,7 @@ def _round(
     return port.min_value + rounded, changed(rounded) / len(values)
 
 
-def _narrowed(graph: LutGraph, roundings: _Roundings, allowance: float) -> LutGraph:
+def _narrow(graph: LutGraph, roundings: _Roundings, allowance: float) -> LutGraph:
     narrowed = graph.copy()
     for net, threshold in zip(roundings.nets, roundings.choose(allowance).tolist(), strict=True):
         narrowed.replace(net, Compare(threshold), graph.node(net).operands)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import numpy as np
+
 from difflut_compiler.accuracy import LabelledData, count_right, least_right
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.graph import LutGraph
@@ -27,7 +29,8 @@ class Approximation(Protocol):
 class Record:
     """What an approximation changed and what that cost; accuracies are shares from 0 to 1.
 
-    The budget holds for the training samples, on which the choice was made. The test samples had no part in it.
+    The budget holds for the training samples, on which the choice was made; ``training_agreement`` is the share of them
+    that both networks put into the same class. The test samples had no part in the choice.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Record:
     training_samples: int
     training_accuracy_before: float
     training_accuracy_after: float
+    training_agreement: float
     test_samples: int
     test_accuracy_before: float
     test_accuracy_after: float
@@ -62,6 +66,7 @@ def approximate(
                 training_samples=len(training.labels),
                 training_accuracy_before=count_right(graph, training) / len(training.labels),
                 training_accuracy_after=count_right(changed, training) / len(training.labels),
+                training_agreement=_agreement(graph, changed, training),
                 test_samples=len(test.labels),
                 test_accuracy_before=count_right(graph, test) / len(test.labels),
                 test_accuracy_after=count_right(changed, test) / len(test.labels),
@@ -69,3 +74,8 @@ def approximate(
         )
         graph = changed
     return graph, tuple(records)
+
+
+def _agreement(one: LutGraph, other: LutGraph, data: LabelledData) -> float:
+    classes = (graph.evaluate(data.inputs)["class_index"] for graph in (one, other))
+    return float(np.equal(*classes).mean())
