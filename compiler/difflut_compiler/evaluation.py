@@ -8,7 +8,7 @@ moves arrays.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,6 @@ from difflut_compiler.ops import (
     PopCount,
     Register,
     Words,
-    tables_to_bools,
 )
 from difflut_compiler.packed import can_pack, pack_network
 
@@ -44,7 +43,10 @@ LUT_SCRATCH_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class _Group:
-    """Nodes that are evaluated in one go: same operation, same number of operands, no one reads another."""
+    """Nodes that are evaluated in one go: same operation, same number of operands, no one reads another.
+
+    LUTs are only ``nets``, ``operands`` and ``tables``; others are asked what they mean, so that there are ``nodes``.
+    """
 
     nodes: tuple[Node, ...]
     nets: NDArray[np.int64]
@@ -64,7 +66,7 @@ def evaluate_nets(graph: LutGraph, inputs: ArrayLike, nets: Sequence[int]) -> Wo
 def evaluate_in_numpy(graph: LutGraph, inputs: NDArray[np.int64], nets: Sequence[int]) -> Words:
     """What :func:`evaluate_nets` returns, without compiled code; the inputs are not checked."""
     words = np.ascontiguousarray(inputs.T, dtype=np.int64)
-    groups = list(_groups(graph))
+    groups = _groups(graph)
     chunks = range(0, words.shape[1], SAMPLES_PER_CHUNK)
     parts = [_evaluate_chunk(graph, groups, words[:, start : start + SAMPLES_PER_CHUNK], nets) for start in chunks]
     return np.concatenate(parts, axis=1) if parts else np.zeros((len(nets), 0), dtype=np.int64)
@@ -87,21 +89,25 @@ def _check_inputs(graph: LutGraph, inputs: NDArray[np.int64]) -> None:
             )
 
 
-def _groups(graph: LutGraph) -> Iterator[_Group]:
+def _groups(graph: LutGraph) -> list[_Group]:
     """Groups of nodes in an order in which operands come first."""
-    level: dict[int, int] = {}
+    arrays = graph.arrays()
+    groups: dict[tuple[int, str, int], _Group] = {}
     members: dict[tuple[int, str, int], list[int]] = {}
-    for net in graph.order():
-        node = graph.node(net)
-        level[net] = 1 + max((level[operand] for operand in node.operands), default=-1)
-        members.setdefault((level[net], node.op.kind, len(node.operands)), []).append(net)
-    for _, kind, arity in sorted(members):
-        nets = members[_, kind, arity]
-        nodes = tuple(graph.node(net) for net in nets)
-        operands = np.array([node.operands for node in nodes], dtype=np.int64).reshape(len(nets), arity)
-        luts = [node.op.table for node in nodes if isinstance(node.op, Lut)]
-        tables = tables_to_bools(luts, arity) if luts else np.zeros((0, 0), np.bool_)
-        yield _Group(nodes, np.array(nets, dtype=np.int64), operands, tables)
+    for row in np.flatnonzero(~arrays.is_lut).tolist():
+        node = arrays.nodes[row]
+        members.setdefault((int(arrays.level[row]), node.op.kind, len(node.operands)), []).append(row)
+    for key, rows in members.items():
+        nodes = tuple(arrays.nodes[row] for row in rows)
+        operands = np.array([node.operands for node in nodes], dtype=np.int64).reshape(len(rows), -1)
+        groups[key] = _Group(nodes, arrays.nets[rows], operands, np.zeros((0, 0), np.bool_))
+    for fan_in, block in arrays.luts.items():
+        level = arrays.level[block.rows]
+        for number in np.unique(level).tolist():
+            part = level == number
+            operands = arrays.nets[block.operands[part]]
+            groups[number, Lut.kind, fan_in] = _Group((), arrays.nets[block.rows[part]], operands, block.tables[part])
+    return [groups[key] for key in sorted(groups)]
 
 
 class _Values:
@@ -109,8 +115,7 @@ class _Values:
 
     def __init__(self, graph: LutGraph, samples: int) -> None:
         self.samples = samples
-        nets = np.fromiter(graph, dtype=np.int64, count=len(graph))
-        is_bit = np.array([graph.node(net).width == 1 and not _is_word_input(graph, net) for net in nets.tolist()])
+        nets, is_bit = graph.arrays().nets, _are_bits(graph)
         self._is_bit = np.zeros(nets.max(initial=-1) + 1, dtype=np.bool_)
         self._is_bit[nets] = is_bit
         self._row = np.zeros_like(self._is_bit, dtype=np.int64)
@@ -140,10 +145,13 @@ class _Values:
         self._bits[self._row[nets[is_bit]]] = pack_bits(values[is_bit] != 0)
 
 
-def _is_word_input(graph: LutGraph, net: int) -> bool:
-    """A signed one-bit input is -1 or 0, so it is kept as a number."""
-    op = graph.node(net).op
-    return isinstance(op, Input) and op.signed
+def _are_bits(graph: LutGraph) -> NDArray[np.bool_]:
+    """``(nodes,)``: which nets are kept as bits. A signed one-bit input is -1 or 0, so it is kept as a number."""
+    arrays = graph.arrays()
+    is_bit: NDArray[np.bool_] = arrays.widths == 1
+    inputs = arrays.rows_where(Input)
+    is_bit[inputs] &= [isinstance(op := arrays.nodes[row].op, Input) and not op.signed for row in inputs.tolist()]
+    return is_bit
 
 
 def _evaluate_chunk(graph: LutGraph, groups: Sequence[_Group], inputs: Words, nets: Sequence[int]) -> Words:
@@ -155,12 +163,13 @@ def _evaluate_chunk(graph: LutGraph, groups: Sequence[_Group], inputs: Words, ne
 
 
 def _evaluate_group(group: _Group, values: _Values) -> None:
+    if not group.nodes:
+        _evaluate_luts(group, values)
+        return
     first = group.nodes[0].op
     if isinstance(first, Input):
         return
-    if isinstance(first, Lut):
-        _evaluate_luts(group, values)
-    elif isinstance(first, Compare):
+    if isinstance(first, Compare):
         ops = [node.op for node in group.nodes if isinstance(node.op, Compare)]
         values.set_bits(group.nets, pack_bits(Compare.evaluate(ops, values.words(group.operands[:, 0]))))
     elif isinstance(first, Const):

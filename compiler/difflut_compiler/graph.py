@@ -16,6 +16,7 @@ Conventions, written down here once and valid everywhere in the compiler:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -25,9 +26,10 @@ import networkx as nx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from difflut_compiler.arrays import GraphArrays
 from difflut_compiler.errors import GraphError
 from difflut_compiler.evaluation import evaluate_nets
-from difflut_compiler.ops import AnyOp, Compare, Input, Operand, Output, require
+from difflut_compiler.ops import MAX_FAN_IN, AnyOp, Compare, Input, Lut, Operand, Output, Register, require
 
 
 class Origin(NamedTuple):
@@ -52,7 +54,17 @@ class Node(NamedTuple):
 
 def reads_signed(node: Node, nodes: Mapping[int, Node]) -> bool:
     """Whether ``node`` reads a signed input word among ``nodes``."""
-    return any(isinstance(op := nodes[operand].op, Input) and op.signed for operand in node.operands)
+    return any(is_signed(nodes[operand]) for operand in node.operands)
+
+
+def is_signed(node: Node) -> bool:
+    """Whether a node is a signed input word."""
+    return isinstance(node.op, Input) and node.op.signed
+
+
+def _fits(op: Lut, operands: int) -> bool:
+    """Whether a LUT may have its fan-in, its table and so many operands."""
+    return 1 <= op.fan_in <= MAX_FAN_IN and op.fan_in == operands and 0 <= op.table < 1 << (1 << op.fan_in)
 
 
 def _check_operands(op: AnyOp, operands: Sequence[Operand]) -> None:
@@ -77,22 +89,23 @@ class GraphSize:
 class LutGraph:
     """A network of LUTs, comparators, sums and an argmax.
 
-    ``nodes`` says what every net is; ``dag``, a ``networkx.DiGraph``, indexes who reads whom.
+    ``nodes`` says what every net is; ``dag``, a ``networkx.DiGraph``, indexes who reads whom, and ``arrays()`` is all
+    of it in arrays. ``next_net`` is the id that the next node will get.
     """
 
     def __init__(self, name: str, layers: Iterable[str]) -> None:
         self.name = name
         self.layers = tuple(layers)
         self.nodes: dict[int, Node] = {}
-        self.dag: nx.DiGraph[int] = nx.DiGraph()
-        self._next_id = 0
-        self._order: list[int] | None = None
+        self.next_net = 0
+        self._dag: nx.DiGraph[int] | None = None
+        self._arrays: GraphArrays | None = None
 
     # -- building ------------------------------------------------------------------------------------------------
 
     def add(self, op: AnyOp, operands: Iterable[int] = (), *, origin: Origin) -> int:
         """Add a node and return the id of its net. The operands must be in the graph already."""
-        net = self._next_id
+        net = self.next_net
         self.add_as(net, op, operands, origin=origin)
         return net
 
@@ -101,12 +114,26 @@ class LutGraph:
         if net in self.nodes:
             raise GraphError(f"net {net} is defined twice")
         self._place(net, op, tuple(operands), origin)
-        self._next_id = max(self._next_id, net + 1)
+        self.next_net = max(self.next_net, net + 1)
+
+    def extend(self, nodes: Sequence[Node]) -> range:
+        """Add many nodes at once and return the ids of their nets. :meth:`verify` must follow: nothing is checked."""
+        nets = range(self.next_net, self.next_net + len(nodes))
+        self.nodes.update(zip(nets, nodes, strict=True))
+        self.next_net += len(nodes)
+        self._dag = self._arrays = None
+        return nets
+
+    def rewire(self, operands: Mapping[int, tuple[int, ...]]) -> None:
+        """Let many nets read others, of the same widths. :meth:`verify` must follow: nothing is checked."""
+        self.nodes.update((net, self.nodes[net]._replace(operands=reads)) for net, reads in operands.items())
+        self._dag = self._arrays = None
 
     def replace(self, net: int, op: AnyOp, operands: Iterable[int]) -> None:
         """Give an existing net a new operation; its origin and its readers stay."""
         old = self.node(net)
-        self.dag.remove_edges_from([(operand, net) for operand in set(old.operands)])
+        if self._dag is not None:
+            self._dag.remove_edges_from([(operand, net) for operand in set(old.operands)])
         self._place(net, op, tuple(operands), old.origin)
         if self.node(net).width != old.width:
             for reader in list(self.dag.successors(net)):
@@ -119,7 +146,7 @@ class LutGraph:
             readers = [reader for reader in self.dag.successors(net) if reader not in doomed]
             if readers:
                 raise GraphError(f"{self.describe(net)} cannot be removed: {self.describe(readers[0])} reads it")
-        self._order = None
+        self._arrays = None
         self.dag.remove_nodes_from(doomed)
         for net in doomed:
             del self.nodes[net]
@@ -138,18 +165,18 @@ class LutGraph:
             node = Node(op, operands, op.width(seen), origin)
         except ValueError as error:
             raise GraphError(f"{op.kind} at {origin}: {error}") from None
-        self._order = None
+        self._arrays = None
         self.nodes[net] = node
-        self.dag.add_node(net)
-        self.dag.add_edges_from((operand, net) for operand in operands)
+        if self._dag is not None:
+            self._dag.add_node(net)
+            self._dag.add_edges_from((operand, net) for operand in operands)
 
     def copy(self) -> LutGraph:
         """An independent copy; nodes are immutable and shared."""
         other = LutGraph(self.name, self.layers)
         other.nodes = dict(self.nodes)
-        other.dag = self.dag.copy()
-        other._next_id = self._next_id
-        other._order = self._order
+        other.next_net = self.next_net
+        other._arrays = self._arrays
         return other
 
     # -- looking -------------------------------------------------------------------------------------------------
@@ -164,11 +191,14 @@ class LutGraph:
         return Operand(node.op, node.width)
 
     def operands(self, net: int) -> list[Operand]:
-        nodes = self.nodes
         try:
-            return [Operand(nodes[operand].op, nodes[operand].width) for operand in nodes[net].operands]
+            return self._operands_of(self.nodes[net])
         except KeyError as missing:
             raise GraphError(f"{self.describe(net)} reads net {missing}, which is not in the graph") from None
+
+    def _operands_of(self, node: Node) -> list[Operand]:
+        nodes = self.nodes
+        return [Operand(nodes[operand].op, nodes[operand].width) for operand in node.operands]
 
     def describe(self, net: int) -> str:
         node = self.node(net)
@@ -187,23 +217,25 @@ class LutGraph:
     def __iter__(self) -> Iterator[int]:
         return iter(self.nodes)
 
-    def order(self) -> list[int]:
-        """All nets, operands before readers, in an order that depends only on the graph."""
-        if self._order is None:
-            self._order = self._sort()
-        return list(self._order)
+    @property
+    def dag(self) -> nx.DiGraph[int]:
+        """Who reads whom: made when it is first asked for, and kept up to date from then on."""
+        if self._dag is None:
+            self._dag = nx.DiGraph()
+            self._dag.add_nodes_from(self.nodes)
+            self._dag.add_edges_from((operand, net) for net, node in self.nodes.items() for operand in node.operands)
+        return self._dag
 
-    def _sort(self) -> list[int]:
-        missing = {net: len(set(node.operands)) for net, node in self.nodes.items()}
-        order = [net for net, count in missing.items() if count == 0]
-        for net in order:  # grows while it is walked
-            for reader in self.dag.successors(net):
-                missing[reader] -= 1
-                if missing[reader] == 0:
-                    order.append(reader)
-        if len(order) < len(missing):
-            cycle = [self.describe(edge[0]) for edge in nx.find_cycle(self.dag)]
-            raise GraphError(f"the graph has a loop: {' -> '.join(cycle)}")
+    def arrays(self) -> GraphArrays:
+        """All of the graph in arrays, gathered once and kept until the graph changes."""
+        if self._arrays is None:
+            self._arrays = GraphArrays(self.nodes)
+        return self._arrays
+
+    def order(self) -> list[int]:
+        """All nets, operands before readers, as in :attr:`GraphArrays.levels`: the order depends only on the graph."""
+        arrays = self.arrays()
+        order: list[int] = arrays.nets[arrays.order].tolist()
         return order
 
     def inputs(self) -> list[int]:
@@ -214,17 +246,15 @@ class LutGraph:
         return sorted(net for net in self if isinstance(self.node(net).op, Output))
 
     def size(self) -> GraphSize:
-        counts: dict[str, int] = {}
-        cost = dict.fromkeys(self.layers, 0)
-        level: dict[int, int] = {}
-        for net in self.order():
-            node = self.node(net)
-            counts[node.op.kind] = counts.get(node.op.kind, 0) + 1
-            lut6 = node.op.lut6_cost(self.operands(net))
-            if lut6:
-                cost[node.origin.layer] += lut6
-            level[net] = max((level[operand] for operand in node.operands), default=0) + (lut6 > 0)
-        return GraphSize(dict(sorted(counts.items())), cost, max(level.values(), default=0))
+        arrays = self.arrays()
+        cost_of = [node.op.lut6_cost(self._operands_of(node)) for node in arrays.nodes]
+        by_layer = dict.fromkeys(self.layers, 0)
+        for node, cost in zip(arrays.nodes, cost_of, strict=True):
+            by_layer[node.origin.layer] += cost
+        is_level = (np.array(cost_of, dtype=np.int64) > 0).astype(np.int64)
+        levels = arrays.longest_path_before(is_level) + is_level
+        counts = Counter(node.op.kind for node in arrays.nodes)
+        return GraphSize(dict(sorted(counts.items())), by_layer, int(levels.max(initial=0)))
 
     # -- checking ------------------------------------------------------------------------------------------------
 
@@ -234,38 +264,65 @@ class LutGraph:
         Nodes that are the very ones in ``verified``, a snapshot of the graph when it was verified, and whose operands
         are, too, need not be looked at again.
         """
-        self._order = None
-        nodes = self.nodes
-        position = {layer: place for place, layer in enumerate(self.layers)}
-        origins: set[tuple[Origin, str]] = set()
-        for net in self.order():
-            node = nodes[net]
-            unchanged = verified.get(net) is node
-            if not unchanged or any(verified.get(operand) is not nodes[operand] for operand in node.operands):
-                self._verify_node(net, node, position)
-            key = (node.origin, node.op.kind)
-            if key in origins and node.op.kind != "register":
-                raise GraphError(f"{self.describe(net)}: another node has the same origin")
-            origins.add(key)
+        self._arrays = None
+        nets = self.order()
+        arrays = self.arrays()
+        doubtful = self._doubtful_rows(arrays, verified)
+        for row in arrays.order[doubtful[arrays.order]].tolist():
+            self._verify_node(int(arrays.nets[row]), arrays.nodes[row])
+        self._verify_index(verified)
+        self._verify_origins(nets)
         if not self.outputs():
             raise GraphError(f"graph {self.name!r} has no output")
 
-    def _verify_node(self, net: int, node: Node, position: Mapping[str, int]) -> None:
+    def _doubtful_rows(self, arrays: GraphArrays, verified: Mapping[int, Node]) -> NDArray[np.bool_]:
+        """``(nodes,)``: those to look at one by one, which are all new ones but the LUTs that are plainly legal."""
+        new = arrays.gather(lambda net, node: verified.get(net) is not node) != 0
+        new |= arrays.reads_any(new)
+        place = {layer: number for number, layer in enumerate(self.layers)}
+        layer = arrays.gather(lambda _, node: place.get(node.origin.layer, -1))
+        fits = arrays.gather(lambda _, node: isinstance(node.op, Lut) and _fits(node.op, len(node.operands))) != 0
+        is_bit = arrays.widths == 1
+        is_bit[[row for row in arrays.rows_where(Input).tolist() if is_signed(arrays.nodes[row])]] = False
+        later = layer[arrays.operands] > layer[arrays.readers]
+        legal = fits & is_bit & (layer >= 0) & ~arrays.reads_any(~is_bit) & ~arrays.has_pin(later)
+        return new & ~legal
+
+    def _verify_node(self, net: int, node: Node) -> None:
         try:
             operands = self.operands(net)
-            node.op.check(operands)
+            _check_operands(node.op, operands)
             expected = node.op.width(operands)
         except ValueError as error:
             raise GraphError(f"{self.describe(net)}: {error}") from None
         if node.width != expected:
             raise GraphError(f"{self.describe(net)} is {node.width} bits wide, its operands make {expected}")
-        if set(self.dag.predecessors(net)) != set(node.operands):
-            raise GraphError(f"{self.describe(net)}: edges and operands disagree")
-        if node.origin.layer not in position:
+        if node.origin.layer not in self.layers:
             raise GraphError(f"{self.describe(net)}: layer {node.origin.layer!r} is not one of {self.layers}")
         for operand in node.operands:
-            if position[self.node(operand).origin.layer] > position[node.origin.layer]:
+            layer = self.node(operand).origin.layer
+            if layer in self.layers and self.layers.index(layer) > self.layers.index(node.origin.layer):
                 raise GraphError(f"{self.describe(net)} reads the later {self.describe(operand)}")
+
+    def _verify_index(self, verified: Mapping[int, Node]) -> None:
+        """The edges of nodes that are not in ``verified`` are their operands; there may be no edges yet."""
+        if self._dag is None:
+            return
+        for net, node in self.nodes.items():
+            if verified.get(net) is not node and set(self._dag.predecessors(net)) != set(node.operands):
+                raise GraphError(f"{self.describe(net)}: edges and operands disagree")
+
+    def _verify_origins(self, nets: Sequence[int]) -> None:
+        """Only registers may have the same origin: those that carry a net through stages."""
+        origins = [(node.origin, node.op.kind) for node in self.nodes.values() if not isinstance(node.op, Register)]
+        if len(set(origins)) == len(origins):
+            return
+        seen: set[tuple[Origin, str]] = set()
+        for net in nets:
+            key = (self.node(net).origin, self.node(net).op.kind)
+            if key in seen and key[1] != Register.kind:
+                raise GraphError(f"{self.describe(net)}: another node has the same origin")
+            seen.add(key)
 
     # -- running -------------------------------------------------------------------------------------------------
 

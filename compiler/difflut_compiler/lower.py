@@ -25,8 +25,8 @@ from difflut.layers import BaseLUTLayer, BitPlanes, ConvolutionalLayer, LutStage
 from difflut.models import BaseLUTModel
 from difflut.utils.modules import GroupSum
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import ArgMax, Compare, Const, Input, Lut, Output, PopCount, bools_to_table
+from difflut_compiler.graph import LutGraph, Node, Origin
+from difflut_compiler.ops import ArgMax, Compare, Const, Input, Lut, Output, PopCount, bools_to_table, bools_to_tables
 
 INPUT, ENCODER, CLASS_COUNTS, ARGMAX, OUTPUT = "input", "encoder", "class_counts", "argmax", "output"
 XOR_FAN_IN = 6
@@ -227,14 +227,15 @@ def _add_luts(state: Lowering, name: str, wired: WiredBank) -> list[int]:
             f"or -1 for the constant 0"
         )
     zero = [state.graph.add(Const(0), origin=Origin(name, 0, "zero"))] if (pins < 0).any() else []
-    ops = [[Lut(bank.input_dim, bools_to_table(table)) for table in of_node] for of_node in tables]
+    ops = [Lut(bank.input_dim, table) for table in bools_to_tables(tables.reshape(-1, tables.shape[-1]))]
     nets = np.array([*state.bits, *zero], dtype=np.int64)[pins].tolist()  # pin -1 is the last one
     parts = [""] * len(nodes) if wired.names is None else wired.names
-    return [
-        state.graph.add(op, operands, origin=Origin(name, number * bank.output_dim + output, part))
-        for number, (node, operands, part) in enumerate(zip(nodes.tolist(), nets, parts, strict=True))
-        for output, op in enumerate(ops[node])
+    luts = [
+        Node(ops[node * bank.output_dim + output], tuple(reads), 1, Origin(name, lut * bank.output_dim + output, part))
+        for lut, (node, reads, part) in enumerate(zip(nodes.tolist(), nets, parts, strict=True))
+        for output in range(bank.output_dim)
     ]
+    return list(state.graph.extend(luts))
 
 
 def _all_below(indices: NDArray[np.int64], count: int) -> bool:

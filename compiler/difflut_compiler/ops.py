@@ -502,12 +502,16 @@ def table_to_bools(table: int, fan_in: int) -> NDArray[np.bool_]:
 
 
 def tables_to_bools(tables: Sequence[int], fan_in: int) -> NDArray[np.bool_]:
-    """``(tables, 2**fan_in)`` entries of tables of one fan-in, address 0 first."""
+    """``(tables, 2**fan_in)`` entries of many tables, address 0 first."""
     size = 1 << fan_in
-    stored_bytes = (size + 7) // 8
-    raw = np.frombuffer(b"".join(table.to_bytes(stored_bytes, "little") for table in tables), dtype=np.uint8)
-    bits = np.unpackbits(raw.reshape(-1, stored_bytes), axis=1, count=size, bitorder="little")
-    return bits.astype(np.bool_)
+    raw = b"".join([table.to_bytes((size + 7) // 8, "little") for table in tables])
+    packed = np.frombuffer(raw, dtype=np.uint8).reshape(len(tables), -1)
+    return np.unpackbits(packed, axis=1, count=size, bitorder="little").view(np.bool_)
+
+
+def bools_to_tables(entries: NDArray[np.bool_]) -> list[int]:
+    """The inverse of :func:`tables_to_bools`."""
+    return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(entries, axis=1, bitorder="little")]
 
 
 def bools_to_table(entries: NDArray[np.bool_]) -> int:

@@ -17,8 +17,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.graph import LutGraph, Node, Origin
 from difflut_compiler.ops import Const, Output, Register
 
 PIPELINES = ("layers", "none")
@@ -69,7 +71,7 @@ def schedule(graph: LutGraph, pipeline: str) -> Schedule:
     if pipeline == "none":
         return Schedule(scheduled, pipeline, 0)
     stages = _put_into_stages(graph, pipeline)
-    registers = _place_registers(scheduled, stages, graph.order())
+    registers = _place_registers(scheduled, stages)
     return Schedule(scheduled, pipeline, stages.count if registers else 0)
 
 
@@ -165,22 +167,48 @@ def _end_of_stage(origin: Origin, stage: int) -> Origin:
     return origin._replace(part=f"{origin.part}.stage{stage}".lstrip("."))
 
 
-def _place_registers(graph: LutGraph, stages: _Stages, order: list[int]) -> int:
-    """Let every node read its operands as they are in its own stage; returns how many registers that took."""
-    chains: dict[int, list[int]] = {}
+def _place_registers(graph: LutGraph, stages: _Stages) -> int:
+    """Let every node read its operands as they are in its own stage; returns how many registers that took.
 
-    def delayed(net: int, stage: int) -> int:
-        if isinstance(graph.node(net).op, Const):
-            return net
-        chain = chains.setdefault(net, [net])
-        while len(chain) <= stage - stages.number[net]:
-            home = stages.home(graph.node(net).origin, stages.number[net] + len(chain) - 1)
-            chain.append(graph.add(Register(), (chain[-1],), origin=home))
-        return chain[stage - stages.number[net]]
-
-    for net in order:
-        node = graph.node(net)
-        operands = tuple(delayed(operand, stages.number[net]) for operand in node.operands)
-        if operands != node.operands:
-            graph.replace(net, node.op, operands)
-    return sum(len(chain) - 1 for chain in chains.values())
+    The registers behind a net have neighbouring numbers, the one for the next stage first.
+    """
+    arrays = graph.arrays()
+    stage = arrays.gather(lambda net, _: stages.number[net])
+    delay = stage[arrays.readers] - stage[arrays.operands]
+    delay[np.isin(arrays.operands, arrays.rows_where(Const))] = 0
+    longest = np.zeros(len(arrays), dtype=np.int64)
+    np.maximum.at(longest, arrays.operands, delay)
+    delayed = np.flatnonzero(longest)
+    first = np.full(len(arrays), -1, dtype=np.int64)
+    first[delayed] = graph.next_net + np.cumsum(longest[delayed]) - longest[delayed]
+    registers = [
+        Node(
+            Register(),
+            (first_net + number - 1 if number else net,),
+            node.width,
+            stages.home(node.origin, stages.number[net] + number),
+        )
+        for net, node, first_net, length in zip(
+            arrays.nets[delayed].tolist(),
+            [arrays.nodes[row] for row in delayed.tolist()],
+            first[delayed].tolist(),
+            longest[delayed].tolist(),
+            strict=True,
+        )
+        for number in range(length)
+    ]
+    graph.extend(registers)
+    reads = np.where(delay > 0, first[arrays.operands] + delay - 1, arrays.nets[arrays.operands])
+    rewired = np.flatnonzero(arrays.has_pin(delay > 0))
+    graph.rewire(
+        {
+            net: tuple(reads[start:end].tolist())
+            for net, start, end in zip(
+                arrays.nets[rewired].tolist(),
+                arrays.starts[rewired].tolist(),
+                (arrays.starts + arrays.pin_counts)[rewired].tolist(),
+                strict=True,
+            )
+        }
+    )
+    return len(registers)

@@ -186,7 +186,7 @@ BREAKS: dict[str, tuple[Callable[[LutGraph], object], str]] = {
     "no output": (lambda graph: graph.remove([4]), "graph 'tiny' has no output"),
     "wrong width": (lambda graph: place(graph, 3, width=2), r"\(net 3\) is 2 bits wide, its operands make 1"),
     "operands without edges": (
-        lambda graph: place(graph, 3, operands=(1, 1)),
+        lambda graph: (graph.dag, place(graph, 3, operands=(1, 1))),
         r"layers.0\[0\] \(net 3\): edges and operands disagree",
     ),
     "wrong arity": (lambda graph: place(graph, 3, operands=(1,)), r"layers.0\[0\] \(net 3\): takes 2 operands"),
