@@ -72,6 +72,10 @@ class GraphArrays:
         rows = np.minimum(np.searchsorted(self.nets, wanted), len(self.nets) - 1)
         return np.where(self.nets[rows] == wanted, rows, -1)
 
+    def row_of(self, net: int) -> int:
+        """The row of a net that is in the graph."""
+        return int(self.nets.searchsorted(net))
+
     def gather(self, ask: Callable[[int, Node], int]) -> Rows:
         """``(nodes,)``: what ``ask`` answers for every net and its node."""
         return np.fromiter(map(ask, self.nets.tolist(), self.nodes), dtype=np.int64, count=len(self.nodes))
@@ -86,7 +90,9 @@ class GraphArrays:
 
     def rows_where(self, *kinds: type[AnyOp]) -> Rows:
         """The rows of all nodes of some kinds."""
-        return np.flatnonzero(np.isin(self._kinds, [_KIND_CODES[kind] for kind in kinds]))
+        is_wanted = np.zeros(len(_KIND_CODES), dtype=np.bool_)
+        is_wanted[[_KIND_CODES[kind] for kind in kinds]] = True
+        return np.flatnonzero(is_wanted[self._kinds])
 
     @cached_property
     def _kinds(self) -> Rows:
@@ -107,7 +113,7 @@ class GraphArrays:
         """The LUTs by their fan-in, ascending."""
         rows = self.rows_where(Lut)
         fan_ins = self.pin_counts[rows]
-        return {fan_in: self._lut_block(rows[fan_ins == fan_in], fan_in) for fan_in in np.unique(fan_ins).tolist()}
+        return {fan_in: self._lut_block(rows[fan_ins == fan_in], fan_in) for fan_in in distinct(fan_ins).tolist()}
 
     def _lut_block(self, rows: Rows, fan_in: int) -> LutBlock:
         ops = (self.nodes[row].op for row in rows.tolist())
@@ -116,7 +122,7 @@ class GraphArrays:
 
     def pins_of(self, rows: Rows) -> Rows:
         """The places of the pins of ``rows``, node after node."""
-        return _ranges(self.starts[rows], self.pin_counts[rows])
+        return ranges(self.starts[rows], self.pin_counts[rows])
 
     # -- order -----------------------------------------------------------------------------------------------------
 
@@ -127,19 +133,18 @@ class GraphArrays:
         Within a level, whose last operand comes earlier is earlier, and of equal ones the lower net. Raises
         :class:`GraphError` if there is a loop.
         """
-        readers, starts = self._readers_by_operand
-        counts = np.bincount(self.operands, minlength=len(self))
+        readers, starts, counts = self._readers_by_operand
         missing = self.pin_counts.copy()
         last_operand = np.zeros(len(self), dtype=np.int64)
         levels: list[Rows] = []
         placed, ready = 0, np.flatnonzero(missing == 0)
         while ready.size:
             levels.append(ready)
-            reading = readers[_ranges(starts[ready], counts[ready])]
+            reading = readers[ranges(starts[ready], counts[ready])]
             last_operand[reading] = np.repeat(np.arange(placed, placed + len(ready)), counts[ready])  # the last holds
             np.subtract.at(missing, reading, 1)
             placed += len(ready)
-            complete = np.unique(reading[missing[reading] == 0])
+            complete = distinct(reading[missing[reading] == 0])
             ready = complete[np.argsort(last_operand[complete], kind="stable")]
         if placed < len(self):
             raise GraphError(f"the graph has a loop: {' -> '.join(self._find_loop())}")
@@ -154,11 +159,11 @@ class GraphArrays:
         return f"{node.op.kind} {node.origin} (net {self.nets[row]})"
 
     @cached_property
-    def _readers_by_operand(self) -> tuple[Rows, Rows]:
-        """``(pins,)`` readers sorted by what they read, and ``(nodes,)`` where those of each node start."""
+    def _readers_by_operand(self) -> tuple[Rows, Rows, Rows]:
+        """``(pins,)`` readers sorted by what they read; ``(nodes,)`` where those of each node start, and how many."""
         by_operand = np.argsort(self.operands, kind="stable")
         counts = np.bincount(self.operands, minlength=len(self))
-        return self.readers[by_operand], np.cumsum(counts) - counts
+        return self.readers[by_operand], np.cumsum(counts) - counts, counts
 
     @cached_property
     def level(self) -> Rows:
@@ -172,6 +177,19 @@ class GraphArrays:
     def order(self) -> Rows:
         """All rows, level by level."""
         return np.concatenate([*self.levels, np.zeros(0, dtype=np.int64)])
+
+    @cached_property
+    def position(self) -> Rows:
+        """``(nodes,)``: the place of every row in :attr:`order`."""
+        position = np.empty(len(self), dtype=np.int64)
+        position[self.order] = np.arange(len(self))
+        return position
+
+    def readers_of(self, net: int) -> Rows:
+        """The rows that read a net of the graph."""
+        readers, starts, counts = self._readers_by_operand
+        row = self.row_of(net)
+        return readers[starts[row] : starts[row] + counts[row]]
 
     def longest_path_before(self, weights: NDArray[np.int64], pins: NDArray[np.bool_] | None = None) -> Rows:
         """``(nodes,)``: the greatest sum of ``weights`` ``(nodes,)`` along a path that ends right before each node.
@@ -190,7 +208,13 @@ class GraphArrays:
         return before
 
 
-def _ranges(starts: Rows, counts: Rows) -> Rows:
+def distinct(values: Rows) -> Rows:
+    """The different ones among ``values``, ascending; by sorting, which for many of them is faster than by hashing."""
+    ascending = np.sort(values)
+    return ascending[np.diff(ascending, prepend=-1) != 0] if len(values) else ascending
+
+
+def ranges(starts: Rows, counts: Rows) -> Rows:
     """``starts[0]`` and the next ones, ``counts[0]`` in all, then those from ``starts[1]`` on, and so on."""
     ends = np.cumsum(counts)
     return np.arange(int(counts.sum())) + np.repeat(starts - ends + counts, counts)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from difflut_compiler.arrays import distinct
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.ops import (
     Add,
@@ -103,7 +104,7 @@ def _groups(graph: LutGraph) -> list[_Group]:
         groups[key] = _Group(nodes, arrays.nets[rows], operands, np.zeros((0, 0), np.bool_))
     for fan_in, block in arrays.luts.items():
         level = arrays.level[block.rows]
-        for number in np.unique(level).tolist():
+        for number in distinct(level).tolist():
             part = level == number
             operands = arrays.nets[block.operands[part]]
             groups[number, Lut.kind, fan_in] = _Group((), arrays.nets[block.rows[part]], operands, block.tables[part])

@@ -142,18 +142,25 @@ class LutGraph:
     def remove(self, nets: Iterable[int]) -> None:
         """Remove nets that nothing reads any more."""
         doomed = set(nets)
-        for net in doomed:
-            readers = [reader for reader in self.dag.successors(net) if reader not in doomed]
-            if readers:
-                raise GraphError(f"{self.describe(net)} cannot be removed: {self.describe(readers[0])} reads it")
+        if not doomed:
+            return
+        arrays = self.arrays()
+        is_doomed = arrays.gather(lambda net, _: net in doomed) != 0
+        kept = np.flatnonzero(is_doomed[arrays.operands] & ~is_doomed[arrays.readers])
+        if kept.size:
+            read, reader = (int(arrays.nets[rows[kept[0]]]) for rows in (arrays.operands, arrays.readers))
+            raise GraphError(f"{self.describe(read)} cannot be removed: {self.describe(reader)} reads it")
         self._arrays = None
-        self.dag.remove_nodes_from(doomed)
+        if self._dag is not None:
+            self._dag.remove_nodes_from(doomed)
         for net in doomed:
             del self.nodes[net]
 
     def redirect(self, replaced: Mapping[int, int]) -> None:
         """Let every reader of a replaced net read its replacement instead, and remove the replaced nets."""
-        for reader in sorted({reader for net in replaced for reader in self.dag.successors(net)}):
+        arrays = self.arrays()
+        is_replaced = arrays.gather(lambda net, _: net in replaced) != 0
+        for reader in arrays.nets[arrays.reads_any(is_replaced)].tolist():
             node = self.node(reader)
             self.replace(reader, node.op, (replaced.get(operand, operand) for operand in node.operands))
         self.remove(replaced)
@@ -286,7 +293,8 @@ class LutGraph:
         is_bit[[row for row in arrays.rows_where(Input).tolist() if is_signed(arrays.nodes[row])]] = False
         later = layer[arrays.operands] > layer[arrays.readers]
         legal = fits & is_bit & (layer >= 0) & ~arrays.reads_any(~is_bit) & ~arrays.has_pin(later)
-        return new & ~legal
+        doubtful: NDArray[np.bool_] = new & ~legal
+        return doubtful
 
     def _verify_node(self, net: int, node: Node) -> None:
         try:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+
+from difflut_compiler.arrays import GraphArrays, Rows
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.ops import Lut, complement_pins
 from difflut_compiler.passes.runner import PassResult
+from difflut_compiler.passes.sweep import Sweep
 
 BUFFER, INVERTER = Lut(1, 0b10), Lut(1, 0b01)
 
@@ -32,7 +36,8 @@ class AbsorbInverters:
         sources: dict[int, _Source] = {}
         replaced: dict[int, int] = {}
         opened: set[int] = set()
-        for net in graph.order():
+        sweep = Sweep(graph.arrays(), _buffers_and_inverters(graph.arrays()))
+        for net in sweep:
             node = graph.node(net)
             operands = [replaced.get(operand, operand) for operand in node.operands]
             op = node.op
@@ -47,5 +52,14 @@ class AbsorbInverters:
                 replaced[net] = operands[0]
             elif op == INVERTER:
                 sources[net] = _Source(operands[0], True)
+            if op in (BUFFER, INVERTER):
+                sweep.add_readers(net)
         graph.remove(replaced)
         return PassResult(bool(replaced or opened), replaced, opened)
+
+
+def _buffers_and_inverters(arrays: GraphArrays) -> Rows:
+    if 1 not in arrays.luts:
+        return np.zeros(0, dtype=np.int64)
+    single = arrays.luts[1]
+    return single.rows[single.tables[:, 0] != single.tables[:, 1]]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Input
+from difflut_compiler.ops import Input, Output
 from difflut_compiler.passes.runner import PassResult
 
 
@@ -17,13 +19,12 @@ class DropDead:
     name: ClassVar[str] = "drop-dead"
 
     def apply(self, graph: LutGraph) -> PassResult:
-        alive: set[int] = set()
-        pending = graph.outputs()
-        while pending:
-            net = pending.pop()
-            if net not in alive:
-                alive.add(net)
-                pending.extend(graph.node(net).operands)
-        dead = [net for net in graph if net not in alive and not isinstance(graph.node(net).op, Input)]
+        arrays = graph.arrays()
+        alive = np.zeros(len(arrays), dtype=np.bool_)
+        alive[arrays.rows_where(Output)] = True
+        for rows in reversed(arrays.levels):
+            alive[arrays.operands[arrays.pins_of(rows[alive[rows]])]] = True
+        alive[arrays.rows_where(Input)] = True
+        dead = arrays.nets[~alive].tolist()
         graph.remove(dead)
         return PassResult(bool(dead))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from difflut_compiler.arrays import GraphArrays
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.ops import Lut, bools_to_table, rewire_pins, table_to_bools
 from difflut_compiler.passes.runner import PassResult
@@ -21,36 +21,39 @@ class DropUnusedInputs:
     name: ClassVar[str] = "drop-unused-inputs"
 
     def apply(self, graph: LutGraph) -> PassResult:
-        luts = [net for net in graph.order() if isinstance(graph.node(net).op, Lut)]
-        joined = [net for net in luts if _join_equal_pins(graph, net)]
-        dropped = [net for net, unused in _unused_pins(graph, luts) if _drop_pins(graph, net, unused)]
+        joined = _with_equal_pins(graph.arrays())
+        for net in joined:
+            _join_equal_pins(graph, net)
+        dropped = [net for net, unused in _unused_pins(graph.arrays()) if _drop_pins(graph, net, unused)]
         return PassResult(bool(joined or dropped))
 
 
-def _join_equal_pins(graph: LutGraph, net: int) -> bool:
+def _with_equal_pins(arrays: GraphArrays) -> list[int]:
+    """LUTs that read a net twice."""
+    blocks = [(block, np.sort(block.operands, axis=1)) for block in arrays.luts.values()]
+    return [
+        net
+        for block, read in blocks
+        for net in arrays.nets[block.rows[(read[:, 1:] == read[:, :-1]).any(axis=1)]].tolist()
+    ]
+
+
+def _join_equal_pins(graph: LutGraph, net: int) -> None:
     """A LUT that reads one net on two pins only ever sees the addresses where both bits are equal."""
     node = graph.node(net)
     assert isinstance(node.op, Lut)
     distinct = list(dict.fromkeys(node.operands))
-    if len(distinct) == node.op.fan_in:
-        return False
     pin_of = [distinct.index(operand) for operand in node.operands]
     graph.replace(net, rewire_pins(node.op, pin_of, len(distinct)), distinct)
-    return True
 
 
-def _unused_pins(graph: LutGraph, luts: list[int]) -> list[tuple[int, NDArray[np.bool_]]]:
+def _unused_pins(arrays: GraphArrays) -> list[tuple[int, NDArray[np.bool_]]]:
     """LUTs with at least one pin that does not matter, and which pins; all LUTs of one fan-in at once."""
-    by_fan_in: dict[int, list[int]] = defaultdict(list)
-    for net in luts:
-        op = graph.node(net).op
-        assert isinstance(op, Lut)
-        by_fan_in[op.fan_in].append(net)
     found = []
-    for fan_in, nets in sorted(by_fan_in.items()):
-        tables = np.stack([table_to_bools(graph.node(net).op.table, fan_in) for net in nets])  # type: ignore[union-attr]
-        unused = np.stack([_ignores(tables, position) for position in range(fan_in)], axis=1)
-        found += [(nets[row], unused[row]) for row in np.flatnonzero(unused.any(axis=1))]
+    for fan_in, block in arrays.luts.items():
+        unused = np.stack([_ignores(block.tables, position) for position in range(fan_in)], axis=1)
+        rows = np.flatnonzero(unused.any(axis=1))
+        found += list(zip(arrays.nets[block.rows[rows]].tolist(), unused[rows], strict=True))
     return found
 
 

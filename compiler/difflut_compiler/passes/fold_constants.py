@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
+from difflut_compiler.arrays import GraphArrays, Rows
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Mux, Output, Register
+from difflut_compiler.ops import Const, Mux, Output, Register
 from difflut_compiler.passes.runner import PassResult
+from difflut_compiler.passes.sweep import Sweep
 
 
 @dataclass(frozen=True)
 class FoldConstants:
     """Cofactor LUTs by constant operands; sums, comparisons and choices that constants decide become what they are.
 
-    One sweep in topological order, so that a constant found is used by every later node. What can be folded is said
-    by each operation itself (:meth:`Op.fold`).
+    One sweep in topological order, so that a constant found is used by every later node; what no constant reaches is
+    not visited. What can be folded is said by each operation itself (:meth:`Op.fold`).
     """
 
     name: ClassVar[str] = "fold-constants"
@@ -23,14 +27,17 @@ class FoldConstants:
     def apply(self, graph: LutGraph) -> PassResult:
         changed = False
         replaced: dict[int, int] = {}
-        for net in graph.order():
+        sweep = Sweep(graph.arrays(), _may_fold(graph.arrays()))
+        for net in sweep:
             node = graph.node(net)
             operands = tuple(replaced.get(operand, operand) for operand in node.operands)
             if operands != node.operands:
                 graph.replace(net, node.op, operands)
+                sweep.add_readers(net)
             folded = node.op.fold(graph.operands(net))
             if folded is None:
                 continue
+            sweep.add_readers(net)
             kept = [operands[position] for position in folded.kept]
             if folded.op is not None:
                 graph.replace(net, folded.op, kept)
@@ -39,6 +46,16 @@ class FoldConstants:
                 replaced[net] = kept[0]
         graph.remove(replaced)
         return PassResult(changed or bool(replaced), replaced)
+
+
+def _may_fold(arrays: GraphArrays) -> Rows:
+    """All nodes but the LUTs that read no constant and can answer both 0 and 1."""
+    has_constant = np.zeros(len(arrays), dtype=np.bool_)
+    has_constant[arrays.rows_where(Const)] = True
+    may_fold = ~arrays.is_lut | arrays.reads_any(has_constant)
+    for block in arrays.luts.values():
+        may_fold[block.rows] |= block.tables.all(axis=1) | ~block.tables.any(axis=1)
+    return np.flatnonzero(may_fold)
 
 
 def _may_become(graph: LutGraph, net: int, other: int) -> bool:

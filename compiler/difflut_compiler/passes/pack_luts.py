@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from difflut_compiler.arrays import GraphArrays, Rows
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.ops import Lut, bools_to_table
 from difflut_compiler.passes.runner import PassResult
+from difflut_compiler.passes.sweep import Sweep
 from difflut_compiler.passes.windows import look_up
 
 
@@ -25,10 +27,14 @@ class PackLuts:
 
     def apply(self, graph: LutGraph) -> PassResult:
         packed: set[int] = set()
-        for net in graph.order():
+        arrays = graph.arrays()
+        sweep = Sweep(arrays, _may_be_packed(arrays, self.inputs))
+        for net in sweep:
             if isinstance(graph.node(net).op, Lut) and self._has_room(graph, net):
                 for reader in list(graph.dag.successors(net)):
                     _pack(graph, net, reader)
+                    # The reader's pins are others now: it may have room for what it reads, and fit into its readers.
+                    sweep.add(arrays.rows_of([reader, *graph.node(reader).operands]))
                 packed.add(net)
         graph.remove(packed)
         return PassResult(bool(packed), opened=packed)
@@ -41,6 +47,41 @@ class PackLuts:
             isinstance(reader.op, Lut) and len({*reader.operands, *operands} - {net}) <= self.inputs
             for reader in readers
         )
+
+
+def _may_be_packed(arrays: GraphArrays, inputs: int) -> Rows:
+    """LUTs whose readers, as they are now, are all LUTs with room for what they read."""
+    has_room = np.zeros(len(arrays.readers), dtype=np.bool_)
+    for outer in arrays.luts.values():
+        for inner in arrays.luts.values():
+            places = np.full(len(arrays), -1, dtype=np.int64)
+            places[inner.rows] = np.arange(len(inner.rows))
+            for pin in range(outer.operands.shape[1]):
+                place = places[outer.operands[:, pin]]
+                found = np.flatnonzero(place >= 0)
+                new = _count_new(inner.operands[place[found]], outer.operands[found])
+                kept = _count_distinct(outer.operands[found]) - 1
+                has_room[arrays.starts[outer.rows[found]] + pin] = kept + new <= inputs
+    is_read = np.zeros(len(arrays), dtype=np.bool_)
+    is_read[arrays.operands] = True
+    is_read[arrays.operands[~has_room]] = False
+    return np.flatnonzero(is_read & arrays.is_lut)
+
+
+def _count_distinct(nets: Rows) -> Rows:
+    """How many different nets every row of ``nets`` ``(rows, pins)`` has."""
+    ascending = np.sort(nets, axis=1)
+    count: Rows = 1 + (ascending[:, 1:] != ascending[:, :-1]).sum(axis=1)
+    return count
+
+
+def _count_new(nets: Rows, known: Rows) -> Rows:
+    """How many different nets of every row of ``nets`` are not in the same row of ``known``."""
+    is_new = ~(nets[:, :, np.newaxis] == known[:, np.newaxis, :]).any(axis=2)
+    for pin in range(1, nets.shape[1]):
+        is_new[:, pin] &= ~(nets[:, :pin] == nets[:, pin : pin + 1]).any(axis=1)
+    count: Rows = is_new.sum(axis=1)
+    return count
 
 
 def _pack(graph: LutGraph, net: int, reader: int) -> None:

@@ -35,9 +35,11 @@ class Resynthesise:
     name: ClassVar[str] = "resynthesise"
 
     def apply(self, graph: LutGraph) -> PassResult:
+        entries = sum(block.tables.size for block in graph.arrays().luts.values())
+        if not 0 < entries <= self.entries or find_tool("abc") is None:
+            return PassResult(False)
         logic = _take_logic(graph)
-        entries = sum(1 << len(graph.node(net).operands) for net in logic.luts)
-        if not logic.luts or entries > self.entries or logic.is_mixed(graph) or find_tool("abc") is None:
+        if logic.is_mixed(graph):
             return PassResult(False)
         mapped = min(_map(graph, logic, [script.format(inputs=self.inputs) for script in SCRIPTS]), key=_count)
         if _count(mapped) >= sum(_luts_needed(graph, net, self.inputs) for net in logic.luts):

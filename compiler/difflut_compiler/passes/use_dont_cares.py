@@ -11,17 +11,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations, permutations
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from difflut_compiler.arrays import GraphArrays, Rows, distinct, ranges
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.ops import Compare, Lut, bools_to_table, table_to_bools
 from difflut_compiler.passes.runner import PassResult
 from difflut_compiler.passes.windows import grow_window
 
 NEAR_NETS = 24
+LUTS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,29 @@ class UseDontCares:
     ) -> Iterator[tuple[int, list[int], list[NDArray[np.bool_]]]]:
         """By fan-in, the LUTs with impossible addresses, and for each which addresses ``(2**fan_in,)`` are possible."""
         found: dict[int, list[tuple[int, NDArray[np.bool_]]]] = defaultdict(list)
-        for net in graph.order():
-            node = graph.node(net)
-            if isinstance(node.op, Lut) and (groups := near.related(node.operands)):
-                possible = np.ones(1 << node.op.fan_in, dtype=np.bool_)
-                for pins in groups:
-                    possible &= self._possible(graph, node.operands, pins, opened)
-                if not possible.all():
-                    found[node.op.fan_in].append((net, possible))
+        for net in near.luts_with_related_pins():
+            operands = graph.node(net).operands
+            possible = np.ones(1 << len(operands), dtype=np.bool_)
+            for pins in near.related(operands):
+                if self._can_rule_out(near, [operands[pin] for pin in pins]):
+                    possible &= self._possible(graph, operands, pins, opened)
+            if not possible.all():
+                found[len(operands)].append((net, possible))
         for fan_in, luts in sorted(found.items()):
             yield fan_in, [net for net, _ in luts], [possible for _, possible in luts]
+
+    def _can_rule_out(self, near: _Neighbourhoods, nets: Sequence[int]) -> bool:
+        """Whether the window of some nets can show anything: a comparator, a net before another, or two opened LUTs.
+
+        A window with fewer opened LUTs has only free leaves. Every word or free net before two LUTs at least doubles
+        the window's rows.
+        """
+        if not all(near.is_lut(net) for net in nets):
+            return True
+        if any(net in near.near(other) for net, other in permutations(nets, 2)):
+            return True
+        pairs = combinations(map(near.sources, nets), 2)
+        return any(1 << len(one | other) <= self.rows for one, other in pairs)
 
     def _possible(
         self, graph: LutGraph, operands: Sequence[int], pins: Sequence[int], opened: set[int]
@@ -85,7 +101,26 @@ class _Neighbourhoods:
 
     def __init__(self, graph: LutGraph) -> None:
         self._graph = graph
+        self._arrays = graph.arrays()
+        self._near_rows = _near_rows(self._arrays)
         self._near: dict[int, frozenset[int]] = {}
+        self._sources: dict[int, frozenset[int]] = {}
+
+    def luts_with_related_pins(self) -> list[int]:
+        """The LUTs, in topological order, of which two pins have anything near in common."""
+        arrays = self._arrays
+        starts, near = self._near_rows
+        related = np.zeros(len(arrays), dtype=np.bool_)
+        for block in arrays.luts.values():
+            for first in range(0, len(block.rows), LUTS_AT_ONCE):
+                part = slice(first, first + LUTS_AT_ONCE)
+                read = block.operands[part].reshape(-1)
+                counts = starts[read + 1] - starts[read]
+                reader = np.repeat(np.repeat(np.arange(len(block.rows[part])), block.operands.shape[1]), counts)
+                keys = np.sort(reader * len(arrays) + near[ranges(starts[read], counts)])
+                related[block.rows[part][keys[1:][keys[1:] == keys[:-1]] // len(arrays)]] = True
+        nets: list[int] = arrays.nets[arrays.order[related[arrays.order]]].tolist()
+        return nets
 
     def related(self, operands: Sequence[int]) -> list[list[int]]:
         """Groups of two pins or more that have logic in common, directly or by way of each other."""
@@ -104,22 +139,43 @@ class _Neighbourhoods:
     def near(self, net: int) -> frozenset[int]:
         """``net``, what it reads, what that reads, and so on, as long as these are few; a comparator's word, too."""
         if net not in self._near:
-            self._near[net] = self._walk(net)
+            starts, near = self._near_rows
+            row = self._arrays.row_of(net)
+            self._near[net] = frozenset(self._arrays.nets[near[starts[row] : starts[row + 1]]].tolist())
         return self._near[net]
 
-    def _walk(self, net: int) -> frozenset[int]:
-        near = {net}
-        level = [net]
-        while level:
-            read = {operand for one in level if self._is_opened(one) for operand in self._graph.node(one).operands}
-            if len(near | read) > NEAR_NETS:
-                break
-            level = sorted(read - near)
-            near |= read
-        return frozenset(near)
+    def sources(self, net: int) -> frozenset[int]:
+        """What ``net`` reads, the word itself for a comparator of it."""
+        if net not in self._sources:
+            nodes = self._graph.nodes
+            self._sources[net] = frozenset(
+                nodes[operand].operands[0] if isinstance(nodes[operand].op, Compare) else operand
+                for operand in nodes[net].operands
+            )
+        return self._sources[net]
 
-    def _is_opened(self, net: int) -> bool:
-        return isinstance(self._graph.node(net).op, Lut | Compare)
+    def is_lut(self, net: int) -> bool:
+        return isinstance(self._graph.node(net).op, Lut)
+
+
+def _near_rows(arrays: GraphArrays) -> tuple[Rows, Rows]:
+    """For every row that a LUT reads, the rows near it, see :meth:`_Neighbourhoods.near`, and where they start."""
+    size = len(arrays)
+    asked = np.zeros(size, dtype=np.bool_)
+    for block in arrays.luts.values():
+        asked[block.operands] = True
+    is_opened = np.zeros(size, dtype=np.bool_)
+    is_opened[arrays.rows_where(Lut, Compare)] = True
+    near = latest = np.flatnonzero(asked) * (size + 1)  # pairs: the row that asks times the size, plus what is near it
+    while latest.size:
+        opened = latest[is_opened[latest % size]]
+        askers = np.repeat(opened // size, arrays.pin_counts[opened % size])
+        read = distinct(askers * size + arrays.operands[arrays.pins_of(opened % size)])
+        latest = read[near[np.searchsorted(near, read) % len(near)] != read]
+        count = np.bincount(near // size, minlength=size) + np.bincount(latest // size, minlength=size)
+        latest = latest[count[latest // size] <= NEAR_NETS]
+        near = np.sort(np.concatenate([near, latest]))
+    return np.searchsorted(near, np.arange(size + 1) * size), near % size
 
 
 def _table_of(graph: LutGraph, net: int) -> NDArray[np.bool_]:
