@@ -101,7 +101,8 @@ class GraphArrays:
     @cached_property
     def is_lut(self) -> NDArray[np.bool_]:
         """``(nodes,)``"""
-        return self._kinds == _KIND_CODES[Lut]
+        is_lut: NDArray[np.bool_] = self._kinds == _KIND_CODES[Lut]
+        return is_lut
 
     @cached_property
     def widths(self) -> Rows:

@@ -62,4 +62,5 @@ def _buffers_and_inverters(arrays: GraphArrays) -> Rows:
     if 1 not in arrays.luts:
         return np.zeros(0, dtype=np.int64)
     single = arrays.luts[1]
-    return single.rows[single.tables[:, 0] != single.tables[:, 1]]
+    rows: Rows = single.rows[single.tables[:, 0] != single.tables[:, 1]]
+    return rows
