@@ -3,8 +3,9 @@
     python benchmarks/silicon_table.py small.pth medium.pth large.pth --data mnist.npz -o build/silicon
 
 Every network is compiled and proven for each pipeline setting, synthesised for AMD 7 series (LUT-6 by part, with the
-first setting) and placed and routed on ECP5. The output folder keeps all results with their report pages; what is there
-for the same model file is not made again. LUTs are those of the whole network, encoder, sums and argmax included.
+first setting) and placed and routed on ECP5. The output folder keeps all results with their report pages, and the
+figures of the table in ``table.json``; what is there for the same model file is not made again. LUTs are those of the
+whole network, encoder, sums and argmax included.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 AREA_FAMILY, TIMING_FAMILY = "xilinx", "ecp5"
-COMMAND = [sys.executable, "-c", "from difflut_compiler.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "difflut_compiler"]
+FIGURES = "table.json"
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,8 @@ def measure(model: Path, data: str, pipelines: Sequence[str], out: Path) -> Row:
     for pipeline in pipelines:
         folder = out / f"{model.stem}_{pipeline}"
         if not is_of_model(folder, model):
-            difflut(
-                "compile",
-                model,
-                "-t",
-                "verilog",
-                "-o",
-                folder,
-                "--pipeline",
-                pipeline,
-                "--data",
-                data,
-                "--no-count-luts",
-            )
+            options = ("--pipeline", pipeline, "--data", data, "--no-count-luts")
+            difflut("compile", model, "-t", "verilog", "-o", folder, *options)
         result = synthesis(folder, TIMING_FAMILY)
         placed = result["place_and_route"]
         if placed is None:
@@ -131,13 +122,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path, help="trained model files, of different names")
     parser.add_argument("--data", required=True, help="test data: digits, or an .npz or .csv file")
-    parser.add_argument("--pipelines", nargs="+", default=["layers", "none"], help="pipeline settings to compare")
+    parser.add_argument("--pipelines", nargs="+", default=["layers", "12"], help="pipeline settings to compare")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/silicon"))
     arguments = parser.parse_args()
     names = [model.stem for model in arguments.models]
     if len(set(names)) != len(names):
         raise SystemExit("the model files must have different names, which become the names in the table")
     rows = [measure(model, arguments.data, arguments.pipelines, arguments.output) for model in arguments.models]
+    (arguments.output / FIGURES).write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     print(table(rows))
 
 
