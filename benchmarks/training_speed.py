@@ -1,13 +1,18 @@
 """Time of a training step, ours and the peers', in turns.
 
-    python benchmarks/training_speed.py [--cases layer-6-128 mnist-128] [--rounds 7] [--peers VENV/bin/python] [-o FILE]
-    python benchmarks/training_speed.py --table FILE
+    python benchmarks/training_speed.py -o benchmarks/training_speed.json [--cases layer-6-128 mnist-128] [--rounds 5]
+        [--peers VENV/bin/python] [--compile] [--realtime]
+    python benchmarks/training_speed.py --table benchmarks/training_speed.json
 
-Every contestant of a case is a process of its own with one thread, and all take their steps in turns, so that a busy
-machine is equally unkind to them. A step's time is the CPU time of its process; reported are the median and the
-minimum of the rounds, and how much memory a process needed beyond its imports. The peers' environment holds
-torchlogix and llnn. Case `layer-N-B` is a layer from 4096 to 4096 nodes of N inputs with a batch of B, `mnist-B` is
-2352 bits, 2000 and 1000 nodes of 6 inputs, `gates-B` is 784 bits and six times 8000 nodes of 2 inputs.
+Every contestant of a case is a process of its own with one thread, and all take turns, of a tenth of a second or a step
+if that takes longer. A turn's figure is the CPU time of its process per step; reported are the median and the minimum
+of the rounds, and how much memory a process needed beyond its imports. The peers' environment holds torchlogix and
+llnn; with ``--compile`` the peers run under torch.compile as well. With ``--realtime``, which needs the right to, turns
+are taken at real-time priority, so that other work on the machine does not come between them.
+
+Case `layer-N-B` is a layer from 4096 to 4096 nodes of N inputs with a batch of B, `mnist-B` is 2352 bits, 2000 and 1000
+nodes of 6 inputs, `gates-B` is 784 bits and six times 8000 nodes of 2 inputs. Measured cases are added to those that
+the file holds already. The second form prints the table of a file, as in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -15,20 +20,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from machine import describe_machine
+
+SEED = 0  # as in the worker
 WORKER = Path(__file__).with_name("training_worker.py")
 LAYERS = [f"layer-{n}-{batch}" for n in (2, 4, 6) for batch in (128, 1024)]
 NETWORKS = [f"{name}-{batch}" for name in ("mnist", "gates") for batch in (128, 1024)]
 OURS = ("multilinear", "hard")
-# What a peer can do: torchlogix' raw gates have two inputs.
+# What a peer can do: torchlogix' raw gates have two inputs. llnn takes gigabytes and half a minute for large batches.
 PEERS = {"torchlogix-raw": (2,), "torchlogix-warp": (2, 4, 6), "torchlogix-light": (2, 4, 6), "llnn": (2, 4, 6)}
+LARGE_BATCH = 1024
+COMPILED = ", compiled"
 PINS = {"mnist": 6, "gates": 2}
 
 
@@ -42,10 +52,12 @@ class Worker:
     milliseconds: list[float] = field(default_factory=list)
 
     @classmethod
-    def start(cls, name: str, contestant: str, case: str, python: str, kernels: str) -> Worker:
-        """Start a worker; `kernels` is the implementation that ours is forced to."""
+    def start(cls, name: str, case: str, python: str, options: Sequence[str]) -> Worker:
+        """Start a worker. What follows the comma in its name is how it runs: in torch alone, or compiled."""
+        contestant, _, how = name.partition(", ")
+        kernels = "cpu" if name in OURS else "torch"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "DIFFLUT_KERNELS": kernels}
-        command = [python, str(WORKER), contestant, case]
+        command = [python, str(WORKER), contestant, case, *options, *(["--compile"] if how == "compiled" else [])]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
@@ -60,8 +72,8 @@ class Worker:
             raise RuntimeError(f"{self.name}: {self.process.stderr.read()[-500:]}")
         return json.loads(line)
 
-    def step(self) -> None:
-        """Take one step and remember its time."""
+    def take_turn(self) -> None:
+        """Let the worker take its turn and remember its time per step."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -81,14 +93,29 @@ class Worker:
         }
 
 
-def measure(case: str, rounds: int, peers: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Settings:
+    """How cases are measured; `peers` is their Python, `options` are those of every worker."""
+
+    rounds: int
+    peers: str | None
+    with_compiled: bool
+    options: Sequence[str]
+
+
+def measure(case: str, settings: Settings) -> dict[str, Any]:
     """Return every contestant's figures for a case; those who fail say why."""
     kind, *numbers = case.split("-")
     n = PINS.get(kind) or int(numbers[0])
-    workers = [Worker.start(rule, rule, case, sys.executable, "cpu") for rule in OURS]
-    workers += [Worker.start(f"{rule}, torch", rule, case, sys.executable, "torch") for rule in OURS]
-    if peers:
-        workers += [Worker.start(name, name, case, peers, "torch") for name, pins in PEERS.items() if n in pins]
+    ours = [*OURS, *(f"{rule}, torch" for rule in OURS)]
+    peers = [name for name, pins in PEERS.items() if n in pins]
+    if int(numbers[-1]) >= LARGE_BATCH:
+        peers.remove("llnn")
+    if settings.with_compiled:
+        peers += [f"{name}{COMPILED}" for name in peers if name != "llnn"]
+    workers = [Worker.start(name, case, sys.executable, settings.options) for name in ours]
+    if settings.peers:
+        workers += [Worker.start(name, case, settings.peers, settings.options) for name in peers]
     results: dict[str, Any] = {}
     running = []
     for worker in workers:
@@ -97,51 +124,65 @@ def measure(case: str, rounds: int, peers: str | None) -> dict[str, Any]:
             running.append(worker)
         except RuntimeError as error:
             results[worker.name] = {"failed": str(error)}
-    for _ in range(rounds):
+    for _ in range(settings.rounds):
         for worker in running:
-            worker.step()
+            worker.take_turn()
     return {**results, **{worker.name: worker.finish() for worker in running}}
 
 
 def format_table(report: dict[str, Any]) -> str:
     """Return the report as a Markdown table, with ratios to the fastest peer of each case."""
-    lines = [
-        "| case | multilinear, ms | hard look-up, ms | both in torch, ms | fastest peer, ms | ratios | MB; a peer |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = ["case", "multilinear, ms", "hard look-up, ms", "both in torch, ms", "fastest peer, ms", "ratios"]
+    columns += ["compiled peer, ms", "ratios", "MB", "a peer's MB"]
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for case, results in report["cases"].items():
-        ours, twins = [results[rule] for rule in OURS], [results[f"{rule}, torch"] for rule in OURS]
-        peers = {name: results[name] for name in PEERS if "median_ms" in results.get(name, {})}
-        best = min(peers, key=lambda name: float(peers[name]["median_ms"]), default=None)
-        time_of_best, ratios, memory = "–", "–", f"{ours[0]['megabytes']:.0f}, {ours[1]['megabytes']:.0f}"
-        if best is not None:
-            time_of_best = f"{peers[best]['median_ms']:.1f} ({best})"
-            ratios = ", ".join(f"{peers[best]['median_ms'] / one['median_ms']:.0f}×" for one in ours)
-            memory += f"; {min(peer['megabytes'] for peer in peers.values()):.0f}"
-        times = " | ".join(f"{one['median_ms']:.2f} ({one['min_ms']:.2f})" for one in ours)
-        of_twins = ", ".join(f"{twin['median_ms']:.1f}" for twin in twins)
-        lines.append(f"| {case} | {times} | {of_twins} | {time_of_best} | {ratios} | {memory} |")
+        ours = [results[rule] for rule in OURS]
+        measured = {name: found for name, found in results.items() if name not in OURS and "median_ms" in found}
+        twins = ", ".join(f"{measured[f'{rule}, torch']['median_ms']:.1f}" for rule in OURS)
+        peers = {name: found for name, found in measured.items() if name in PEERS}
+        compiled = {name: found for name, found in measured.items() if name.endswith(COMPILED)}
+        cells = [case, *(f"{one['median_ms']:.2f} ({one['min_ms']:.2f})" for one in ours), twins]
+        cells += [*_fastest(peers, ours), *_fastest(compiled, ours)]
+        cells += [", ".join(f"{one['megabytes']:.0f}" for one in ours)]
+        cells += [f"{min(found['megabytes'] for found in peers.values()):.0f}" if peers else "–"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _fastest(peers: dict[str, Any], ours: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """The fastest of some peers with its time, and how many times as long it takes as each of ours."""
+    if not peers:
+        return "–", "–"
+    best = min(peers, key=lambda name: float(peers[name]["median_ms"]))
+    median = peers[best]["median_ms"]
+    return f"{median:.1f} ({best})", ", ".join(f"{median / one['median_ms']:.1f}×" for one in ours)
 
 
 def main() -> None:
     """Measure and report, or print the table of an earlier report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=LAYERS + NETWORKS)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", help="Python of an environment with the peers")
+    parser.add_argument("--compile", action="store_true", help="measure the peers under torch.compile, too")
+    parser.add_argument("--realtime", action="store_true", help="take turns at real-time priority")
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("--table", type=Path, help="print the table of this report and measure nothing")
+    parser.add_argument("--table", type=Path, help="print the table of this file and measure nothing")
     arguments = parser.parse_args()
     if arguments.table:
         print(format_table(json.loads(arguments.table.read_text(encoding="utf-8"))))
         return
-    report: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "rounds": arguments.rounds}
-    report["cases"] = {}
+    options = ["--realtime"] if arguments.realtime else []
+    settings = Settings(arguments.rounds, arguments.peers, arguments.compile, options)
+    report: dict[str, Any] = {"cases": {}}
+    if arguments.output and arguments.output.is_file():
+        report = json.loads(arguments.output.read_text(encoding="utf-8"))
+    report |= {"machine": describe_machine(), "rounds": arguments.rounds, "seed": SEED, "options": options}
     for case in arguments.cases:
-        report["cases"][case] = measure(case, arguments.rounds, arguments.peers)
+        report["cases"][case] = measure(case, settings)
         print(format_table({"cases": {case: report["cases"][case]}}).splitlines()[-1], flush=True)
         if arguments.output:
+            report["cases"] = {name: report["cases"][name] for name in LAYERS + NETWORKS if name in report["cases"]}
             arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,18 +1,22 @@
 """One contestant of `training_speed.py`, in a process and an environment of its own.
 
-    python benchmarks/training_worker.py CONTESTANT CASE
+    python benchmarks/training_worker.py CONTESTANT CASE [--compile] [--realtime]
 
-Builds the case, then answers every line on standard input by one training step and its CPU milliseconds, and the end
-of the input by the peak memory. Peers are imported only by the worker that measures them.
+Builds the case, then answers every line on standard input by taking training steps for a while, and the CPU
+milliseconds of one; and the end of the input by the peak memory. A turn has many steps, because others have used the
+caches since the last one. With ``--compile`` the network goes through torch.compile; with ``--realtime`` turns are
+taken at real-time priority. Peers are imported only by the worker that measures them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -22,6 +26,8 @@ from torch import Tensor, nn
 FEATURES = 4096  # of a single layer, and its nodes
 NETWORKS = {"mnist": (2352, [2000, 1000], 6), "gates": (784, [8000] * 6, 2)}
 CLASSES = 10
+SEED = 0
+TURN_SECONDS = 0.1
 
 MakeLayer = Callable[[int, int, int], nn.Module]
 """A layer by its numbers of inputs, nodes and pins per node."""
@@ -62,41 +68,43 @@ class Votes(nn.Module):
         return x.t().reshape(CLASSES, -1, x.shape[0]).sum(1).t() / 30
 
 
-def make_step(make_layer: MakeLayer, case: str) -> Callable[[], None]:
+def make_step(make_layer: MakeLayer, case: str, *, compiled: bool = False) -> Callable[[], None]:
     """Return a training step: forward, backward and Adam. A single layer also gets the gradient of its input."""
     kind, *numbers = case.split("-")
     batch = int(numbers[-1])
     if kind == "layer":
-        return _make_layer_step(make_layer(FEATURES, FEATURES, int(numbers[0])), batch)
+        return _make_layer_step(make_layer(FEATURES, FEATURES, int(numbers[0])), batch, compiled)
     inputs, widths, n = NETWORKS[kind]
     sizes = [inputs, *widths]
     layers = [make_layer(a, b, n) for a, b in zip(sizes, widths, strict=False)]
-    return _make_network_step(nn.Sequential(*layers, Votes()), inputs, batch)
+    return _make_network_step(nn.Sequential(*layers, Votes()), inputs, batch, compiled)
 
 
-def _make_layer_step(layer: nn.Module, batch: int) -> Callable[[], None]:
+def _make_layer_step(layer: nn.Module, batch: int, compiled: bool) -> Callable[[], None]:
     optimizer = torch.optim.Adam(layer.parameters(), fused=True)
     # As they lie between layers: one feature after the other for ours, one sample after the other for the peers.
     feature_major = type(layer).__module__.startswith("difflut")
     x, grad = (_draw(FEATURES, batch, feature_major) for _ in range(2))
     x.requires_grad_()
+    answer = torch.compile(layer) if compiled else layer
 
     def step() -> None:
         optimizer.zero_grad()
         x.grad = None
-        torch.autograd.backward(layer(x), grad)
+        torch.autograd.backward(answer(x), grad)
         optimizer.step()
 
     return step
 
 
-def _make_network_step(network: nn.Module, inputs: int, batch: int) -> Callable[[], None]:
+def _make_network_step(network: nn.Module, inputs: int, batch: int, compiled: bool) -> Callable[[], None]:
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     x, y = _draw(inputs, batch, feature_major=False).round(), torch.randint(0, CLASSES, (batch,))
+    answer = torch.compile(network) if compiled else network
 
     def step() -> None:
         optimizer.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(network(x), y))
+        torch.autograd.backward(nn.functional.cross_entropy(answer(x), y))
         optimizer.step()
 
     return step
@@ -114,20 +122,36 @@ def find_version(package: str) -> str:
         return "sources"
 
 
-def main(arguments: Sequence[str]) -> None:
+def take_turn(step: Callable[[], None]) -> float:
+    """Take steps for a while; return the CPU milliseconds of one."""
+    steps, started = 0, time.process_time()
+    while steps == 0 or time.process_time() - started < TURN_SECONDS:
+        step()
+        steps += 1
+    return 1e3 * (time.process_time() - started) / steps
+
+
+def main() -> None:
     """Measure until the input ends."""
-    contestant, case = arguments
-    torch.manual_seed(0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("contestant", choices=CONTESTANTS)
+    parser.add_argument("case")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--realtime", action="store_true")
+    arguments = parser.parse_args()
+    torch.manual_seed(SEED)
     torch.set_num_threads(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step = make_step(CONTESTANTS[contestant](), case)
+    step = make_step(CONTESTANTS[arguments.contestant](), arguments.case, compiled=arguments.compile)
     step()
-    package = contestant.split("-", maxsplit=1)[0] if contestant not in ("multilinear", "hard") else "difflut"
-    _say({"version": find_version(package), "torch": torch.__version__})
+    step()  # the optimizer's first step has made its state
+    package = arguments.contestant.split("-", maxsplit=1)[0]
+    package = "difflut" if arguments.contestant in ("multilinear", "hard") else package
+    _say({"version": find_version(package), "torch": torch.__version__, "python": sys.version.split()[0]})
+    if arguments.realtime:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     for _ in sys.stdin:
-        started = time.process_time()
-        step()
-        _say(1e3 * (time.process_time() - started))
+        _say(take_turn(step))
     _say((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
@@ -136,4 +160,4 @@ def _say(value: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -94,41 +94,46 @@ DL_INLINE void transpose(const uint16_t* marks, uint64_t* words) {
 #endif
 }
 
+DL_INLINE Lanes load_numbers(const float* from) { return load(from); }
+DL_INLINE Lanes load_numbers(const uint8_t* from) { return __builtin_convertvector(load_bytes(from), Lanes); }
+
 // Some samples side by side in memory: all of their features, and then zeros, up to a multiple of 16.
+template <class Number>
 class Batch {
   static_assert(GROUP % TOGETHER == 0);
-  std::vector<float> copy;
+  std::vector<Number> copy;
   const int64_t width, padded;
 
  public:
-  const float* samples;
+  const Number* samples;
   int64_t stride;
 
   explicit Batch(int64_t width)
       : copy(TOGETHER * ((width + LANES - 1) / LANES * LANES)), width(width), padded(copy.size() / TOGETHER) {}
 
   // Takes the next `count` samples; where there are fewer, or ends to fill up, they are copied.
-  void take(const float* features, int64_t count) {
+  void take(const Number* features, int64_t count) {
     stride = padded;
     samples = width == padded && count >= TOGETHER ? features : copy.data();
     if (samples == features) return;
     for (int64_t i = 0; i < std::min<int64_t>(TOGETHER, count); ++i)
-      memcpy(copy.data() + i * padded, features + i * width, width * sizeof(float));
+      memcpy(copy.data() + i * padded, features + i * width, width * sizeof(Number));
   }
 };
 
 // Asks the features of a batch what the chunks ask them: a mark per sample and chunk, with a bit per feature. Adds to
 // `largest` the largest magnitude of each lane, as the bits of a float.
-void mark_features(const Network& network, const Batch& batch, uint16_t* marks, IntLanes& largest) {
+template <class Number>
+void mark_features(const Network& network, const Batch<Number>& batch, uint16_t* marks, IntLanes& largest) {
   const Chunk *chunk = network.chunks, *end = chunk + network.chunk_count;
   while (chunk < end) {
     const int32_t start = chunk->start;
     Lanes x[TOGETHER];
 #pragma GCC unroll 8
     for (int i = 0; i < TOGETHER; ++i) {
-      const float* place = batch.samples + i * batch.stride + start;
-      x[i] = load(place);
-      __builtin_prefetch(place + TOGETHER * batch.stride);  // where the next batch mostly is
+      const Number* place = batch.samples + i * batch.stride + start;
+      x[i] = load_numbers(place);
+      __builtin_prefetch(place + TOGETHER * batch.stride, 0, 2);  // the next batch, mostly: to the L2 cache
       const IntLanes magnitude = (IntLanes)x[i] & 0x7fffffff;
       largest = magnitude > largest ? magnitude : largest;
     }
@@ -147,7 +152,8 @@ void mark_features(const Network& network, const Batch& batch, uint16_t* marks, 
 }
 
 // Fills the rows of the inputs; returns whether a feature that is asked something is not a number.
-bool read_features(const Network& network, const float* features, int64_t count, Batch& batch, Bits* rows,
+template <class Number>
+bool read_features(const Network& network, const Number* features, int64_t count, Batch<Number>& batch, Bits* rows,
                    uint16_t* marks) {
   IntLanes largest = {};
   for (int64_t first = 0; first < count; first += GROUP) {
@@ -364,26 +370,36 @@ void write_outputs(const Network& network, const Bits* rows, int64_t* out, int64
   }
 }
 
+template <class Number>
+int run(const Network& network, const Number* features, int64_t samples, int64_t* out, int threads) {
+  int not_numbers = 0;
+#pragma omp parallel num_threads(threads > 0 ? threads : omp_get_max_threads()) reduction(| : not_numbers)
+  {
+    std::vector<Bits> rows(network.row_count);
+    rows[1] = ~Bits{};
+    std::vector<uint16_t> marks(network.chunk_count * GROUP);
+    Batch<Number> batch(network.features);
+#pragma omp for schedule(dynamic)
+    for (int64_t first = 0; first < samples; first += SAMPLES) {
+      const int64_t count = std::min<int64_t>(SAMPLES, samples - first);
+      not_numbers |= read_features(network, features + first * network.features, count, batch, rows.data(), marks.data());
+      run_code(network, rows.data());
+      write_outputs(network, rows.data(), out, first, count, samples);
+    }
+  }
+  return not_numbers;
+}
+
 }  // namespace
 
 // features (samples, network.features) to out (network.outputs, samples); as many threads as OpenMP likes where
 // `threads` is 0. Returns 1 if a feature that the network reads is not a number, else 0.
-extern "C" int dl_run_network(const Network* network, const float* features, int64_t samples, int64_t* out,
-                              int threads) {
-  int not_numbers = 0;
-#pragma omp parallel num_threads(threads > 0 ? threads : omp_get_max_threads()) reduction(| : not_numbers)
-  {
-    std::vector<Bits> rows(network->row_count);
-    rows[1] = ~Bits{};
-    std::vector<uint16_t> marks(network->chunk_count * GROUP);
-    Batch batch(network->features);
-#pragma omp for schedule(dynamic)
-    for (int64_t first = 0; first < samples; first += SAMPLES) {
-      const int64_t count = std::min<int64_t>(SAMPLES, samples - first);
-      not_numbers |= read_features(*network, features + first * network->features, count, batch, rows.data(), marks.data());
-      run_code(*network, rows.data());
-      write_outputs(*network, rows.data(), out, first, count, samples);
-    }
-  }
-  return not_numbers;
+extern "C" int dl_run_network_on_floats(const Network* network, const float* features, int64_t samples, int64_t* out,
+                                        int threads) {
+  return run(*network, features, samples, out, threads);
+}
+
+extern "C" int dl_run_network_on_bytes(const Network* network, const uint8_t* features, int64_t samples, int64_t* out,
+                                       int threads) {
+  return run(*network, features, samples, out, threads);
 }

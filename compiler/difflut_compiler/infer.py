@@ -15,7 +15,7 @@ from difflut_compiler.frontend import load_model
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import read_graph
 from difflut_compiler.ops import Input, Output
-from difflut_compiler.packed import PackedNetwork, can_pack, pack_network
+from difflut_compiler.packed import Features, PackedNetwork, can_pack, pack_network
 from difflut_compiler.reference import GRAPH_SUFFIX
 
 CLASS_INDEX = "class_index"
@@ -37,7 +37,7 @@ class Predictor:
     def features(self) -> int:
         return len(self.graph.inputs())
 
-    def predict(self, features: NDArray[np.float32], threads: int = 0) -> dict[str, NDArray[np.int64]]:
+    def predict(self, features: Features, threads: int = 0) -> dict[str, NDArray[np.int64]]:
         """Every output ``(samples,)`` for features ``(samples, features)``, rounded to the input format.
 
         With ``threads`` 0 there are as many as OpenMP likes.
@@ -68,7 +68,7 @@ def load_predictor(path: Path) -> Predictor:
     return make_predictor(graph, loaded.model.input_format.scale, tuple(loaded.model.class_names))
 
 
-def round_to_words(graph: LutGraph, features: NDArray[np.float32], scale: float) -> NDArray[np.int64]:
+def round_to_words(graph: LutGraph, features: Features, scale: float) -> NDArray[np.int64]:
     """The integers of the input words nearest to ``features``, rounded half to even and saturated."""
     if np.isnan(features).any():
         raise CompilerError("the features hold a NaN, which no fixed-point number stands for; clean the data first")

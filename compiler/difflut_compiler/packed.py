@@ -58,6 +58,7 @@ _COMPARES = -1
 """The `bit` of a chunk that compares."""
 
 Rows = tuple[int, ...]
+Features = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.bool_]
 
 
 class _Network(ctypes.Structure):
@@ -82,21 +83,24 @@ class PackedNetwork:
     output_rows: NDArray[np.int32]
     output_ends: NDArray[np.int32]
 
-    def run(self, features: NDArray[np.float32], threads: int = 0) -> Words:
+    def run(self, features: Features, threads: int = 0) -> Words:
         """Return the results ``(outputs, samples)`` for features ``(samples, features)``.
 
-        As many threads as OpenMP likes run where ``threads`` is 0; the results do not depend on it.
+        What is neither bytes nor booleans is converted to float32 first. As many threads as OpenMP likes run where
+        ``threads`` is 0; the results do not depend on it.
         """
         if features.ndim != 2 or features.shape[1] != self.features:
             raise CompilerError(f"features have shape {features.shape}, the network takes (samples, {self.features})")
-        rows = np.ascontiguousarray(features, dtype=np.float32)
+        if features.dtype == np.bool_:
+            features = np.ascontiguousarray(features).view(np.uint8)
+        rows = np.ascontiguousarray(features, dtype=np.uint8 if features.dtype == np.uint8 else np.float32)
         results = np.empty((len(self.output_ends), len(rows)), dtype=np.int64)
         arrays = (self.chunks, self.code, self.masks, self.picks, self.output_rows, self.output_ends)
         sizes = (self.features, len(self.chunks), len(self.code), self.row_count, len(self.output_ends))
         network = _Network(*(array.ctypes.data for array in arrays), *sizes)
-        not_numbers = _library().dl_run_network(
-            ctypes.byref(network), rows.ctypes.data, len(rows), results.ctypes.data, threads
-        )
+        library = _library()
+        run = library.dl_run_network_on_bytes if rows.dtype == np.uint8 else library.dl_run_network_on_floats
+        not_numbers = run(ctypes.byref(network), rows.ctypes.data, len(rows), results.ctypes.data, threads)
         if not_numbers:
             raise CompilerError("the features hold a NaN, which no fixed-point number stands for; clean the data first")
         return results
@@ -430,12 +434,7 @@ def library_path() -> Path:
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(library_path()))
-    library.dl_run_network.argtypes = (
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        ctypes.c_void_p,
-        ctypes.c_int,
-    )
-    library.dl_run_network.restype = ctypes.c_int
+    for run in (library.dl_run_network_on_floats, library.dl_run_network_on_bytes):
+        run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int)
+        run.restype = ctypes.c_int
     return library

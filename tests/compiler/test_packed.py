@@ -155,6 +155,17 @@ def test_reals_count_as_the_nearest_integers_of_the_format(
     assert np.array_equal(found, integers >= np.array(levels)[:, None])
 
 
+@pytest.mark.parametrize("features", [3, 16, 40])
+def test_bytes_are_read_as_the_numbers_that_they_are(features: int) -> None:
+    graph = make_graph(Shape(features=features, bits=8, widths=(30, 20)), seed=features)
+    inputs = random_inputs(graph, 700)
+    network = pack_network(graph, sorted(graph))
+    expected = network.run(inputs.astype(np.float32))
+    assert np.array_equal(network.run(inputs.astype(np.uint8)), expected)
+    bits = inputs % 2
+    assert np.array_equal(network.run(bits == 1), network.run(bits.astype(np.float32)))
+
+
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
     graph = make_graph(Shape(features=4, widths=(40, 30)), seed=3)
     network = pack_network(graph, graph.outputs())

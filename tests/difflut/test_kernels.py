@@ -362,7 +362,7 @@ def test_weights_after_steps_do_not_depend_on_the_number_of_threads() -> None:
         layers = torch.nn.Sequential(LearnableLayer(40, 60, "dwn", n=6), LearnableLayer(60, 20, "probabilistic", n=4))
         optimizer = torch.optim.Adam(layers.parameters(), lr=0.01, fused=True)
         generator = torch.Generator().manual_seed(0)
-        for _ in range(20):
+        for _ in range(100):
             x = torch.rand(70, 40, generator=generator).round()
             loss = (layers(x) - x[:, :20]).square().mean()
             optimizer.zero_grad()
