@@ -71,6 +71,14 @@ def test_links_between_pages_lead_somewhere(site: Path) -> None:
     assert broken == []
 
 
+def test_descriptions_of_arguments_are_not_taken_for_types(site: Path) -> None:
+    """The text of a docstring's list, markup included, stands behind the name."""
+    text = (site / "api" / "difflut.html").read_text(encoding="utf-8")
+    flat = " ".join(re.sub(r"<[^>]+>", "", text).split())
+    assert "sample_shape (tuple[int, ...], default: () ) – what the features of a sample are in order" in flat
+    assert "Returns: tuple[Tensor, Tensor] – int64 indices of the first and of the second part" in flat
+
+
 @pytest.mark.parametrize("document", API_PAGES, ids=lambda path: path.stem)
 def test_public_names_are_on_the_pages_about_their_modules(document: Path, site: Path) -> None:
     text = (site / "api" / document.with_suffix(".html").name).read_text(encoding="utf-8")

@@ -68,6 +68,10 @@ class Processes:
         sums: list[float] = total.tolist()
         return sums
 
+    def any_of(self, mine: bool) -> bool:
+        """Return whether something is so for any process."""
+        return self.add_up([mine])[0] > 0
+
     def broadcast(self, value: Any) -> Any:
         """Return what the main process gave; what others gave is dropped."""
         if self.count == 1:
@@ -125,5 +129,8 @@ def is_main_process() -> bool:
 
 
 def was_restarted() -> bool:
-    """Whether torchrun started this process again, because one of the job had died."""
+    """Whether torchrun started this process again, because one on this machine had died.
+
+    On several machines, only those where one died count the attempt; the others' processes are new as well.
+    """
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

@@ -69,7 +69,7 @@ def train(
     dataset = config.data.load(data_path)
     with _using_threads(config.training.threads), joined_processes() as processes:
         run = _Run(config, dataset, out_dir, processes)
-        if resume or (was_restarted() and can_resume(config, out_dir)):
+        if resume or (processes.any_of(was_restarted()) and can_resume(config, out_dir)):
             run.restore()
         else:
             run.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import asdict
@@ -69,19 +70,45 @@ def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
 def run_job(
-    settings: dict[str, Any], out: Path, data: Path, *, resume: bool = False, victim: str = "", restarts: int = 0
+    settings: dict[str, Any],
+    out: Path,
+    data: Path,
+    *,
+    resume: bool = False,
+    victim: str = "",
+    restarts: int = 0,
+    machines: int = 1,
 ) -> list[dict[str, Any]]:
-    """Train in two processes by torchrun; return what the main one reported."""
+    """Train in two processes by torchrun, or by one torchrun per machine; return what the main one reported."""
     script = out.parent / "worker.py"
     script.write_text(WORKER)
     log = out.parent / f"{out.name}.log"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(2 // machines)]
+    if machines == 1:
+        command += ["--standalone"]
+    else:
+        command += ["--nnodes", str(machines), "--rdzv-backend", "c10d", "--rdzv-id", "test"]
+        command += ["--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--local-addr", "127.0.0.1"]
     command += ["--max-restarts", str(restarts), str(script)]
     arguments = [json.dumps(settings), str(out), str(data), str(log), "yes" if resume else "", victim]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    if machines > 1:
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    jobs = [
+        subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(machines)
+    ]
+    for job in jobs:
+        error = job.communicate()[1]
+        assert job.returncode == 0, error
     first, second = ([json.loads(line) for line in Path(f"{log}.{rank}").read_text().splitlines()] for rank in (0, 1))
     if not victim:
         assert [one["train_loss"] for one in first if one["kind"] == "epoch"] == [
@@ -163,6 +190,18 @@ def test_after_a_death_torchrun_goes_on_after_the_last_epoch(victim: str, data_p
     assert [one["epoch"] for one in reports if one["kind"] == "epoch"] == [1, 2, 3, 4]
     begun = [one["epoch"] for one in reports if one["kind"] == "step" and one["step"] == 1]
     assert begun == [1, 2, 3, 3, 4]
+    run_alone(make_settings(), tmp_path / "alone", data_path)
+    assert_same_run(tmp_path / "alone", tmp_path / "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["0", "1"])
+def test_after_a_death_on_one_of_two_machines_both_go_on(victim: str, data_path: Path, tmp_path: Path) -> None:
+    """Two torchruns on this machine, one process each; only one of them knows that a process has died."""
+    run_job(make_settings(), tmp_path / "killed", data_path, victim=victim, restarts=1, machines=2)
+    lines = [line for rank in (0, 1) for line in (tmp_path / f"killed.log.{rank}").read_text().splitlines()]
+    begun = [one["epoch"] for one in map(json.loads, lines) if one["kind"] == "step" and one["step"] == 1]
+    assert sorted(begun) == [1, 1, 2, 2, 3, 3, 3, 3, 4, 4]
     run_alone(make_settings(), tmp_path / "alone", data_path)
     assert_same_run(tmp_path / "alone", tmp_path / "killed")
 
