@@ -27,6 +27,7 @@ from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.frontend import BankNets, LoadedModel
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import graph_from_json
+from difflut_compiler.interface import Interface
 from difflut_compiler.ops import Lut
 from difflut_compiler.passes import PASSES
 from difflut_compiler.schedule import PIPELINES, Schedule
@@ -299,14 +300,14 @@ def test_pass_options_show_every_pass(model_file: Path, tmp_path: Path) -> None:
 # -- a check that fails ------------------------------------------------------------------------------------------------
 
 
-def emit_another_network(scheduled: Schedule, target: Target, top: str) -> BuildPlan:
+def emit_another_network(scheduled: Schedule, target: Target, top: str, interface: Interface) -> BuildPlan:
     """Hardware in which one bit of one table is wrong, in a LUT that the answers depend on."""
     graph = scheduled.graph.copy()
     net = max(net for net in graph if isinstance(graph.node(net).op, Lut))
     op = graph.node(net).op
     assert isinstance(op, Lut)
     graph.replace(net, Lut(op.fan_in, op.table ^ (1 << (1 << op.fan_in)) - 1), graph.node(net).operands)
-    return emit(Schedule(graph, scheduled.pipeline, scheduled.latency_cycles), target, top)
+    return emit(Schedule(graph, scheduled.pipeline, scheduled.latency_cycles), target, top, interface)
 
 
 @pytest.mark.parametrize("target", HDL_TARGETS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux, Register
-from difflut_compiler.schedule import PIPELINES
+from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Input, Lut, Mux, Output, Register
+from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify import languages, prove_files
 from difflut_compiler.verify.certificate import Finding
@@ -76,6 +77,26 @@ def test_hardware_with_adders_is_proven(shape: str, target: str, pipeline: str, 
     need_for_target(target)
     design = design_of(make_graph(SHAPES[shape], 0), target=target, pipeline=pipeline, adders=True)
     assert prove_netlist(design.plan, design.scheduled, design.original, tmp_path).comparisons > 0
+
+
+@pytest.mark.parametrize("target", HDL_TARGETS)
+@pytest.mark.parametrize("fan_in", [6, 7])
+def test_tables_of_zeros_and_ones_in_every_half_and_quarter_are_proven(
+    fan_in: int, target: str, tmp_path: Path
+) -> None:
+    """Tools that read large constants word by word must read them all."""
+    need_for_target(target)
+    graph = LutGraph("network", ["input", "encoder", "layers.0", "output"])
+    words = [graph.add(Input(f"x{index}", 1, False), origin=Origin("input", index)) for index in range(fan_in)]
+    bits = [graph.add(Compare(1), (word,), origin=Origin("encoder", index)) for index, word in enumerate(words)]
+    word_values = itertools.product([0, 0xFFFFFFFF, 0x1234567F], repeat=1 << fan_in - 5)
+    tables = [sum(value << 32 * index for index, value in enumerate(values)) for values in word_values]
+    luts = [graph.add(Lut(fan_in, table), bits, origin=Origin("layers.0", index)) for index, table in enumerate(tables)]
+    for index, lut in enumerate(luts):
+        graph.add(Output(f"y{index}"), (lut,), origin=Origin("output", index))
+    scheduled = schedule(graph, "none")
+    finding = prove_netlist(emit(scheduled, TARGETS[target], "net"), scheduled, None, tmp_path)
+    assert finding.comparisons >= len(tables)
 
 
 # -- hardware of a changed graph ---------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from difflut_compiler.targets.target import (
 )
 from difflut_compiler.targets.templates import render
 
+WORD_BITS = 32
+
 
 @dataclass(frozen=True)
 class Vhdl:
@@ -150,9 +152,14 @@ def _assign_bit(statement: Statement) -> str:
 
 def _lut(op: Lut, operands: Sequence[Value]) -> str:
     size = 1 << op.fan_in
-    table = f'X"{op.table:0{size // 4}x}"' if size >= 4 else f'B"{op.table:0{size}b}"'
+    # GHDL 2.0 synthesises a constant of more than 32 bits as zero if no bit below its highest 32 is set, and so would
+    # the proof read it; the complement of such a table is read as it stands.
+    complement = size > WORD_BITS and op.table % (1 << size - WORD_BITS) == 0
+    table = op.table ^ (1 << size) - 1 if complement else op.table
+    literal = f'X"{table:0{size // 4}x}"' if size >= 4 else f'B"{table:0{size}b}"'
     address = " & ".join(_value(operand) for operand in reversed(operands))
-    return f"lut({table}, {address})" if len(operands) > 1 else f'lut({table}, "" & {address})'
+    call = f"lut({literal}, {address})" if len(operands) > 1 else f'lut({literal}, "" & {address})'
+    return f"not {call}" if complement else call
 
 
 def _compare(threshold: int, word: Value, signed: bool) -> str:
