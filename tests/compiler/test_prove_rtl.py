@@ -308,6 +308,16 @@ def test_the_checker_tells_equal_from_different(
     assert check_equivalence(left, right, tmp_path).equivalent == equivalent
 
 
+@pytest.mark.parametrize("different", range(3))
+def test_the_checker_names_the_output_that_differs(different: int, tmp_path: Path) -> None:
+    outputs = ["x", "y", "z"]
+    tables = [[f".names a b {output}", "11 1"] for output in outputs]
+    left = Circuit(["a", "b"], outputs, [line for table in tables for line in table])
+    tables[different][1] = "10 1"
+    right = Circuit(["a", "b"], outputs, [line for table in tables for line in table])
+    assert check_equivalence(left, right, tmp_path).message == f"{outputs[different]} differs"
+
+
 def test_circuits_with_other_ports_are_not_compared(tmp_path: Path) -> None:
     one = Circuit(["a"], ["y"], [".names a y", "1 1"])
     with pytest.raises(CompilerError, match="cannot be compared"):

@@ -13,7 +13,7 @@ from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import MismatchError, NotCheckedError
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Const, Lut, table_to_bools
+from difflut_compiler.ops import Const, Lut, tables_to_bools
 from difflut_compiler.passes import PassStep
 from difflut_compiler.schedule import Schedule
 from difflut_compiler.targets import find_target
@@ -24,6 +24,8 @@ from difflut_compiler.verify.prove_schedule import check_schedule
 from difflut_compiler.verify.simulate import SimulationResult
 from difflut_compiler.verify.tools import make_folder, tool_version
 
+VALUES_AT_ONCE = 1 << 27
+"""Values of nets that are compared with the model's in one go, to bound the memory that takes."""
 MUTATION_TRIES = 64
 MUTATION_SEED = 7
 
@@ -89,8 +91,9 @@ def _check_layers(graph: LutGraph, inputs: NDArray[np.int64], layers: Sequence[L
     for layer in layers:
         if layer.tables is not None and layer.pins is not None:
             luts = [graph.node(net) for net in layer.nets]
-            tables = [table_to_bools(node.op.table, node.op.fan_in) for node in luts if isinstance(node.op, Lut)]
-            if not np.array_equal(np.array(tables), layer.tables):
+            fan_in = layer.pins.shape[1]
+            tables = [node.op.table for node in luts if isinstance(node.op, Lut) and node.op.fan_in == fan_in]
+            if len(tables) < len(luts) or not np.array_equal(tables_to_bools(tables, fan_in), layer.tables):
                 raise MismatchError(f"graph and model differ in the tables of {layer.name}")
             if not _reads(graph, np.array([node.operands for node in luts]), before, layer.pins):
                 raise MismatchError(f"graph and model differ in the wiring of {layer.name}")
@@ -113,13 +116,16 @@ def _check_bits(
     if not layers:
         return 0
     nets = [net for layer, _ in layers for net in layer.nets]
-    samples = len(layers[0][1])
-    values = evaluate_nets(graph, inputs[:samples], nets) != 0
     ends = np.cumsum([len(layer.nets) for layer, _ in layers], dtype=np.int64)
-    for (layer, expected), found in zip(layers, np.split(values, ends[:-1]), strict=True):
-        if not np.array_equal(found.T, expected):
-            raise MismatchError(f"graph and model differ in the bits of {layer.name}")
-    return int(values.size)
+    samples = len(layers[0][1])
+    step = max(1, VALUES_AT_ONCE // len(nets))
+    for first in range(0, samples, step):
+        rows = slice(first, min(first + step, samples))
+        values = evaluate_nets(graph, inputs[rows], nets) != 0
+        for (layer, expected), found in zip(layers, np.split(values, ends[:-1]), strict=True):
+            if not np.array_equal(found.T, expected[rows]):
+                raise MismatchError(f"graph and model differ in the bits of {layer.name}")
+    return samples * len(nets)
 
 
 def check_passes(
