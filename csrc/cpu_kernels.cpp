@@ -544,6 +544,22 @@ void spread(const float* table, const float* diagonal, float* differences, int64
   }
 }
 
+// to (columns, rows) = the transpose of from (rows, columns), whose rows are `stride` apart.
+void transpose(const float* from, int64_t stride, float* to, int64_t rows, int64_t columns, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t row = 0; row < rows; row += LANES) {
+    const int height = std::min<int64_t>(LANES, rows - row);
+    for (int64_t column = 0; column < columns; column += LANES) {
+      const int width = std::min<int64_t>(LANES, columns - column);
+      Lanes square[LANES];
+      for (int i = 0; i < LANES; ++i)
+        square[i] = i < height ? load_some(from + (row + i) * stride + column, width, Lanes{}) : Lanes{};
+      transpose_square(square);
+      for (int i = 0; i < width; ++i) store_some(to + (column + i) * rows + row, height, square[i]);
+    }
+  }
+}
+
 // The kinds of rules, as difflut/kernels/cpu.py numbers them, and what they compute pin gradients from.
 enum { GIVEN, DIFFERENCES, EXPECTED };
 
@@ -630,6 +646,10 @@ DL_EXPORT dl_correlate(int kind, int n, const RuleArguments* arguments, const in
     else
       correlate<pins>(rule, a.features, candidates, gains, choices, a.nodes, a.batch, threads);
   });
+}
+
+DL_EXPORT dl_transpose(const float* from, int64_t stride, float* to, int64_t rows, int64_t columns, int threads) {
+  transpose(from, stride, to, rows, columns, threads);
 }
 
 DL_EXPORT dl_differentiate_choice(const float* gains, const float* logits, float* out, int64_t pins, int64_t choices,

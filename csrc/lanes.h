@@ -98,6 +98,24 @@ inline __attribute__((always_inline)) Lanes sum_rows(Lanes* rows) {
   return rows[0];
 }
 
+// Exchanges lane j of rows[i] with lane i of rows[j].
+inline __attribute__((always_inline)) void transpose_square(Lanes* rows) {
+  const IntLanes lane = lane_numbers();
+#pragma GCC unroll 4
+  for (int half = LANES / 2; half > 0; half /= 2) {
+    // Of two rows `half` apart, lanes with this bit set of the first change places with lanes without it of the second.
+    const IntLanes is_set = (lane & half) != 0;
+    const IntLanes first = (lane & ~half) | (is_set & LANES), second = first | half;
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; ++i)
+      if (!(i & half)) {
+        const Lanes low = rows[i], high = rows[i | half];
+        rows[i] = __builtin_shuffle(low, high, first);
+        rows[i | half] = __builtin_shuffle(low, high, second);
+      }
+  }
+}
+
 // The sum over the lanes, in every lane.
 inline __attribute__((always_inline)) Lanes sum_lanes(Lanes value) {
 #pragma GCC unroll 4

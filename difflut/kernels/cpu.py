@@ -48,8 +48,18 @@ _ARGUMENTS = {
     "dl_sum_by_feature": (_INT, _INT, _POINTER, _POINTER, _COUNT, _INT),
     "dl_correlate": (_INT, _INT, *[_POINTER] * 3, *[_COUNT] * 2, _INT),
     "dl_differentiate_choice": (*[_POINTER] * 3, *[_COUNT] * 2, ctypes.c_float, _INT),
+    "dl_transpose": (_POINTER, _COUNT, _POINTER, *[_COUNT] * 2, _INT),
     "dl_all_below": (_POINTER, _COUNT, _COUNT),
 }
+
+
+def make_contiguous(x: Tensor) -> Tensor:
+    """Return what `Tensor.contiguous` does, faster for a transposed matrix of float32."""
+    if x.dim() != 2 or x.dtype != torch.float32 or x.is_contiguous() or x.stride(0) != 1 or x.stride(1) < x.shape[0]:
+        return x.contiguous()
+    result = empty(*x.shape)
+    _call("dl_transpose", x, x.stride(1), result, x.shape[1], x.shape[0])
+    return result
 
 
 def read_tables(table: Tensor, features: Tensor, wiring: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +124,7 @@ def spread(table: Tensor, diagonal: Tensor) -> Tensor:
     """
     nodes, outputs, entries = table.shape
     n = entries.bit_length() - 1
-    result = torch.empty(nodes, outputs, n, entries // 2)
+    result = empty(nodes, outputs, n, entries // 2)
     _call("dl_spread", n, table, diagonal, result, nodes * outputs)
     return result
 
@@ -125,7 +135,7 @@ def find_coefficients(table: Tensor) -> Tensor:
     Coefficient a is that of the product of the pins whose bits are set in a.
     """
     nodes, outputs, entries = table.shape
-    result = torch.empty_like(table)
+    result = empty(*table.shape)
     _call("dl_find_coefficients", entries.bit_length() - 1, table, result, nodes * outputs)
     return result
 

@@ -20,14 +20,14 @@ _library = torch.library.Library("difflut", "DEF")  # type: ignore[no-untyped-ca
 def _define(schema: str, shapes: Callable[..., object]) -> None:
     name = schema[: schema.index("(")]
     _library.define(schema)  # type: ignore[no-untyped-call]
-    for key, kernels in {"CPU": cpu, "CUDA": cuda}.items():
-        _library.impl(name, _implement(kernels, name), key)  # type: ignore[no-untyped-call]
+    for key, kernels, make_contiguous in (("CPU", cpu, cpu.make_contiguous), ("CUDA", cuda, Tensor.contiguous)):
+        _library.impl(name, _implement(kernels, name, make_contiguous), key)  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"difflut::{name}", shapes, lib=_library)
 
 
-def _implement(kernels: ModuleType, name: str) -> Callable[..., object]:
+def _implement(kernels: ModuleType, name: str, make_contiguous: Callable[[Tensor], Tensor]) -> Callable[..., object]:
     def run(*arguments: object) -> object:
-        return getattr(kernels, name)(*(x.contiguous() if isinstance(x, Tensor) else x for x in arguments))
+        return getattr(kernels, name)(*(make_contiguous(x) if isinstance(x, Tensor) else x for x in arguments))
 
     return run
 

@@ -67,7 +67,8 @@ class ProbabilisticNode(LutNode):
         return residual_logits(self.input_dim, clarity).unsqueeze(1)
 
     def train_pins(self, pins: Pins) -> Tensor:
-        probabilities = torch.sigmoid(self.raw_weights / self.temperature)
+        logits = self.raw_weights if self.temperature == 1 else self.raw_weights / self.temperature
+        probabilities = torch.sigmoid(logits)
         return multilinear(probabilities.transpose(1, 2), pins)
 
     def truth_table(self) -> Tensor:

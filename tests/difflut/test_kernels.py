@@ -17,7 +17,7 @@ from torch import Tensor
 
 from difflut import kernels
 from difflut.errors import KernelError
-from difflut.kernels import buffers, build, choice, ops
+from difflut.kernels import buffers, build, choice, cpu, ops
 from difflut.layers import LearnableLayer
 from difflut.rules import (
     Pins,
@@ -195,6 +195,17 @@ def test_features_of_any_layout_and_half_precision() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found = multilinear(case.table, WiredPins(half, case.wiring))
         assert torch.equal(found, multilinear(case.table, WiredPins(half.float(), case.wiring)))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 40), (16, 16), (17, 15), (33, 50), (128, 300)])
+def test_transposed_matrices_are_copied(rows: int, columns: int) -> None:
+    x = torch.rand(rows, columns)
+    with kernels.use("cpu"):
+        assert torch.equal(cpu.make_contiguous(x.t()), x.t())
+        assert cpu.make_contiguous(x.t()).is_contiguous()
+        part = x[: rows // 2 + 1, : columns // 2 + 1]
+        assert torch.equal(cpu.make_contiguous(part.t()), part.t())
+        assert torch.equal(cpu.make_contiguous(part), part)
 
 
 def test_wiring_to_an_input_that_does_not_exist_is_an_error() -> None:
