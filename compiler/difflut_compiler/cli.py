@@ -47,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=CONTEXT_SETTINGS,
 )
+LISTS = "What there is"
 EXIT_MISMATCH = 1
 PIPED_WIDTH = 100
 EXIT_BAD_INPUT = 2
@@ -534,7 +535,8 @@ def sweep(
     storage: Annotated[
         str | None,
         typer.Option(
-            help="Database that workers on several machines share, e.g. postgresql://host/name; default: a file."
+            help="Database that workers on several machines share, e.g. postgresql+psycopg://host/name; by default a "
+            "file."
         ),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the sweep in the database.")] = "sweep",
@@ -569,7 +571,7 @@ def _default_top(model: Path, is_identifier: Callable[[str], Any]) -> str:
     return model.stem if model.stem != "model" and is_identifier(model.stem) else "network"
 
 
-@app.command(epilog="Example: difflut nodes --json")
+@app.command(epilog="Example: difflut nodes --json", rich_help_panel=LISTS)
 def nodes(as_json: Json = False) -> None:
     """List the node types that can be trained."""
     with _reporting_errors(debug=False):
@@ -578,7 +580,7 @@ def nodes(as_json: Json = False) -> None:
         _print_list({name: _first_line(REGISTRY.get_node(name)) for name in REGISTRY.list_nodes()}, as_json)
 
 
-@app.command(epilog="Example: difflut layers --json")
+@app.command(epilog="Example: difflut layers --json", rich_help_panel=LISTS)
 def layers(as_json: Json = False) -> None:
     """List the layer types."""
     with _reporting_errors(debug=False):
@@ -590,7 +592,7 @@ def layers(as_json: Json = False) -> None:
         _print_list(rows, as_json)
 
 
-@app.command(epilog="Example: difflut encoders --json")
+@app.command(epilog="Example: difflut encoders --json", rich_help_panel=LISTS)
 def encoders(as_json: Json = False) -> None:
     """List the encoders."""
     with _reporting_errors(debug=False):
@@ -600,7 +602,7 @@ def encoders(as_json: Json = False) -> None:
         _print_list(rows, as_json)
 
 
-@app.command(epilog="Example: difflut models --json")
+@app.command(epilog="Example: difflut models --json", rich_help_panel=LISTS)
 def models(as_json: Json = False) -> None:
     """List the kinds of models."""
     with _reporting_errors(debug=False):
@@ -609,7 +611,7 @@ def models(as_json: Json = False) -> None:
         _print_list({name: _first_line(REGISTRY.get_model(name)) for name in REGISTRY.list_models()}, as_json)
 
 
-@app.command(epilog="Example: difflut initializers --json")
+@app.command(epilog="Example: difflut initializers --json", rich_help_panel=LISTS)
 def initializers(as_json: Json = False) -> None:
     """List the initialisers, which set the start values of nodes."""
     with _reporting_errors(debug=False):
@@ -619,7 +621,7 @@ def initializers(as_json: Json = False) -> None:
         _print_list(rows, as_json)
 
 
-@app.command(epilog="Example: difflut regularizers --json")
+@app.command(epilog="Example: difflut regularizers --json", rich_help_panel=LISTS)
 def regularizers(as_json: Json = False) -> None:
     """List the regularisers, which training keeps small."""
     with _reporting_errors(debug=False):
@@ -629,7 +631,7 @@ def regularizers(as_json: Json = False) -> None:
         _print_list(rows, as_json)
 
 
-@app.command(epilog="Example: difflut passes --json")
+@app.command(epilog="Example: difflut passes --json", rich_help_panel=LISTS)
 def passes(as_json: Json = False) -> None:
     """List the passes of the compiler, in the order in which they run."""
     with _reporting_errors(debug=False):
@@ -638,7 +640,7 @@ def passes(as_json: Json = False) -> None:
         _print_list({name: _first_line(type(one)) for name, one in PASSES.items()}, as_json)
 
 
-@app.command(epilog="Example: difflut targets --json")
+@app.command(epilog="Example: difflut targets --json", rich_help_panel=LISTS)
 def targets(as_json: Json = False) -> None:
     """List the target languages."""
     with _reporting_errors(debug=False):
@@ -647,7 +649,7 @@ def targets(as_json: Json = False) -> None:
         _print_list({name: _first_line(type(one)) for name, one in TARGETS.items()}, as_json)
 
 
-@app.command(epilog="Example: difflut tools --json")
+@app.command(epilog="Example: difflut tools --json", rich_help_panel=LISTS)
 def tools(as_json: Json = False) -> None:
     """List what runs: the kernels of the training rules, the external tools, and how to get what is missing."""
     with _reporting_errors(debug=False):

@@ -266,7 +266,7 @@ def _connect(url: str, heartbeat_seconds: int) -> RDBStorage:
             ) from None
         except ArgumentError:
             raise CompilerError(
-                f"the storage {url!r} is not the address of a database, e.g. postgresql://host/name"
+                f"the storage {url!r} is not the address of a database, e.g. postgresql+psycopg://host/name"
             ) from None
         except (OperationalError, ProgrammingError, IntegrityError) as error:
             if not left:
