@@ -74,13 +74,13 @@ class RawModule:
         return Kernel(self.library, name, self.parameters[name])
 
 
-def compile_for_cpu(code: str, options: tuple[str, ...], *flags: str) -> Path:
-    """Compile kernels with the shim; returns the library."""
+def compile_for_cpu(code: str, options: tuple[str, ...], flags: tuple[str, ...] = ()) -> Path:
+    """Compile kernels with the shim and further flags of g++; returns the library."""
     exports = "".join(f"DL_EXPORT({name})\n" for name in kernel_names(code))
     name = hashlib.sha256(repr((code, options, flags)).encode()).hexdigest()
     library = scratch_folder() / f"{name}.so"
     command = ["g++", "-x", "c++", "-", "-O1", "-w", "-fPIC", "-shared", "-include", str(SHIM), "-o", str(library)]
-    command += [option.replace("--std", "-std") for option in options] + list(flags)
+    command += [*flags, *(option.replace("--std", "-std") for option in options)]
     done = subprocess.run(command, input=code + exports, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return library

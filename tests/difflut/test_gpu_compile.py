@@ -74,7 +74,7 @@ TYPES_AND_ARCHITECTURES = [
     pytest.param(torch.float32, 80, id="float32-sm_80"),
     pytest.param(torch.float32, 90, id="float32-sm_90"),
     pytest.param(torch.bfloat16, 80, id="bfloat16-sm_80", marks=pytest.mark.slow),
-    pytest.param(torch.bfloat16, 90, id="bfloat16-sm_90"),
+    pytest.param(torch.bfloat16, 90, id="bfloat16-sm_90", marks=pytest.mark.slow),
 ]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 
@@ -16,19 +20,11 @@ from difflut.kernels import choice, cuda, ops
 from difflut.kernels.cpu import GIVEN
 from difflut.kernels.cuda import read_source
 from difflut.layers import LearnableLayer, RandomLayer
-from difflut.rules import Routing, WiredPins, fused, hard_lookup, multilinear
-from difflut.rules.hard_lookup import _EXPECTED, _GEOMETRIC, _HARMONIC
+from difflut.rules import WiredPins, hard_lookup, multilinear
+from difflut.rules.hard_lookup import _GEOMETRIC
 from difflut.rules.multilinear import _MULTILINEAR
 from tests.difflut import gpu_shim
-
-RULES = {
-    "multilinear": _MULTILINEAR,
-    "hard_lookup": _GEOMETRIC,
-    "hard_lookup_harmonic": _HARMONIC,
-    "hard_lookup_expected": _EXPECTED,
-}
-INPUTS = 23
-TOLERANCES = {torch.float32: 2e-5, torch.bfloat16: 2**-7}
+from tests.difflut.gpu_cases import INPUTS, RULES, TOLERANCES, Case, assert_close
 
 
 @pytest.fixture(params=["shim", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -37,56 +33,6 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
         gpu_shim.install(monkeypatch)
         return torch.device("cpu")
     return torch.device("cuda")
-
-
-class Case:
-    """Random tables, features and wiring of a few nodes, and the gradient of the answers."""
-
-    def __init__(
-        self, n: int, outputs: int, batch: int, choices: int = 0, rows: torch.dtype = torch.float32, nodes: int = 7
-    ) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.table = torch.rand(nodes, outputs, 2**n, generator=generator)
-        self.features = torch.rand(INPUTS, batch, generator=generator).to(rows)
-        self.grad = torch.randn(nodes, outputs, batch, generator=generator).to(rows)
-        self.wiring = torch.randint(0, INPUTS, (nodes, n), generator=generator)
-        self.routing = None
-        if choices:
-            candidates = torch.randint(0, INPUTS, (nodes, n, choices), generator=generator)
-            logits = torch.randn(nodes, n, choices, generator=generator)
-            self.wiring = candidates.gather(2, logits.argmax(2, keepdim=True)).squeeze(2)
-            self.routing = Routing(candidates, logits, 0.7)
-
-    def answer(self, rule: fused.TableRule, device: torch.device) -> dict[str, Tensor]:
-        """Values and gradients from the kernels."""
-        candidates, logits, tau = self.routing or (None, None, 1.0)
-        leaves = [x.to(device).requires_grad_() for x in (self.table, self.features)]
-        places = [None if x is None else x.to(device) for x in (logits, self.wiring, candidates)]
-        if places[0] is not None:
-            leaves.append(places[0].requires_grad_())
-        values = fused._Fused.apply(*leaves[:2], *places, tau, rule)  # type: ignore[no-untyped-call]
-        gradients = torch.autograd.grad(values, leaves, self.grad.to(device))
-        answers = (values.detach(), *gradients)
-        return {name: x.cpu() for name, x in zip(("values", "table", "features", "logits"), answers, strict=False)}
-
-    def answer_twin(self, rule: fused.TableRule) -> dict[str, Tensor]:
-        """The same from torch, in float64."""
-        leaves = [x.double().requires_grad_() for x in (self.table, self.features)]
-        routing = None
-        if self.routing is not None:
-            leaves.append(self.routing.logits.double().requires_grad_())
-            routing = self.routing._replace(logits=leaves[2])
-        values = rule.twin(leaves[0], WiredPins(leaves[1], self.wiring, routing).gather())
-        gradients = torch.autograd.grad(values, leaves, self.grad.double())
-        return dict(zip(("values", "table", "features", "logits"), (values.detach(), *gradients), strict=False))
-
-
-def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
-    for name, one in found.items():
-        other = expected[name]
-        bound = TOLERANCES[torch.float32] if name == "table" else tolerance  # tables are float32 all the way
-        assert one.shape == other.shape
-        assert (one - other).abs().max() <= bound * other.abs().max().clamp_min(1), name
 
 
 @pytest.mark.parametrize("rows", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -98,8 +44,13 @@ def test_a_kernel_is_its_twin(n: int, rule: str, rows: torch.dtype, device: torc
         found = case.answer(RULES[rule], device)
         assert found["values"].dtype == found["features"].dtype == rows
         assert_close(found, case.answer_twin(RULES[rule]), TOLERANCES[rows])
-        again = case.answer(RULES[rule], device)
-        assert all(torch.equal(found[name], again[name]) for name in found)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_two_runs_give_the_same_bits(rule: str, device: torch.device) -> None:
+    case = Case(6, 1, 700, 5)
+    found, again = (case.answer(RULES[rule], device) for _ in range(2))
+    assert all(torch.equal(found[name], again[name]) for name in found)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -335,3 +286,52 @@ def test_launches_fit_torch_compile(rule: Callable[[Tensor, WiredPins], Tensor],
     assert torch.equal(values, expected)
     for one, other in zip(*(torch.autograd.grad(y, leaves, grad) for y in (values, expected)), strict=True):
         assert torch.equal(one, other)
+
+
+def run_watched(tool: list[str], kind: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [*tool, sys.executable, "-m", "tests.difflut.gpu_cases", kind]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["shim", "broken"])
+def test_kernels_stay_within_their_arrays(kind: str) -> None:
+    found = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    options = "detect_leaks=0:detect_stack_use_after_return=0"
+    done = run_watched([], kind, LD_PRELOAD=found.stdout.strip(), ASAN_OPTIONS=options)
+    if kind == "broken":
+        assert "heap-buffer-overflow" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck", "synccheck", "initcheck"])
+def test_compute_sanitizer_finds_nothing(tool: str) -> None:
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not installed; it comes with the CUDA toolkit")
+    done = run_watched([sanitizer, "--tool", tool, "--error-exitcode", "9"], "cuda")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.gpu
+def test_a_step_is_captured_in_a_cuda_graph() -> None:
+    layers = torch.nn.Sequential(RandomLayer(30, 40, "probabilistic"), RandomLayer(40, 20, "dwn")).cuda()
+    x = torch.rand(64, 30, device="cuda")
+    weights = list(layers.parameters())
+
+    def differentiate() -> tuple[Tensor, ...]:
+        return torch.autograd.grad(layers(x).square().sum(), weights)
+
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(stream):
+        differentiate()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = differentiate()
+    x.copy_(torch.rand(64, 30))
+    graph.replay()
+    for found, expected in zip(captured, differentiate(), strict=True):
+        assert torch.equal(found, expected)

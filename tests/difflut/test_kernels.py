@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -440,3 +443,67 @@ def test_answers_in_used_memory_stay_right() -> None:
     for _ in range(4):
         for one, other in zip(case.answer(multilinear, "cpu"), expected, strict=True):
             assert torch.allclose(one, other, atol=1e-4)
+
+
+class GpuTensor:
+    """What `chosen_for` asks of a tensor."""
+
+    def __init__(self, dtype: torch.dtype, device: str = "cuda") -> None:
+        self.device = torch.device(device)
+        self.dtype = dtype
+
+    def numel(self) -> int:
+        return 1
+
+
+def test_gpu_kernels_take_bfloat16_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "cuda_kernels_run", lambda: True)
+    single, half, double = (cast(Tensor, GpuTensor(x)) for x in (torch.float32, torch.bfloat16, torch.float64))
+    assert kernels.chosen_for(6, single)
+    assert kernels.chosen_for(6, single, rows=(half,))
+    assert kernels.chosen_for(1, rows=(half, half))
+    assert not kernels.chosen_for(1, rows=(half, single))
+    assert not kernels.chosen_for(6, half, rows=(half,))
+    assert not kernels.chosen_for(6, single, rows=(double,))
+    assert not kernels.chosen_for(6, single, rows=(torch.zeros(2),))
+    assert not kernels.chosen_for(9, single)
+
+
+def test_a_gpu_without_cupy_runs_on_torch_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    choice._warn_once.cache_clear()
+    tensor = cast(Tensor, GpuTensor(torch.float32))
+    with pytest.warns(UserWarning, match=r"runs on torch alone: CuPy is not installed; install difflut\[gpu\]"):
+        assert not kernels.chosen_for(6, tensor)
+    assert not kernels.chosen_for(6, tensor)  # a second warning would be an error
+    assert str(kernels.describe("cuda")).startswith("torch: CuPy is not installed")
+    with pytest.raises(KernelError, match="The GPU kernels cannot run: CuPy is not installed"), kernels.use("cuda"):
+        pass
+    monkeypatch.setenv("DIFFLUT_KERNELS", "cuda")
+    with pytest.raises(KernelError, match="The GPU kernels cannot run"):
+        kernels.chosen_for(6, tensor)
+    monkeypatch.setenv("DIFFLUT_KERNELS", "cpu")
+    assert not kernels.chosen_for(6, tensor)
+
+
+def test_a_machine_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert str(kernels.describe("cuda")) == "torch: there is no CUDA device"
+    with pytest.raises(KernelError, match="there is no CUDA device"), kernels.use("cuda"):
+        pass
+    monkeypatch.setenv("DIFFLUT_KERNELS", "cuda")
+    assert kernels.describe().implementation == "torch"
+    assert not kernels.chosen_for(6, torch.zeros(2))
+    with pytest.raises(ValueError, match="device is 'tpu'; it must be cpu or cuda"):
+        kernels.describe("tpu")
+
+
+def test_a_gpu_with_cupy_runs_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(__version__="14.9"))
+    with kernels.use("cuda"):
+        assert str(kernels.describe("cuda")).startswith("cuda: kernels compiled by CuPy 14.9")
+        assert kernels.chosen_for(6, cast(Tensor, GpuTensor(torch.float32)))
+        assert not kernels.chosen_for(6, torch.zeros(2))
