@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SMALLEST_BYTES = 1 << 20
+SMALLEST_BYTES = 1 << 18
 """Of smaller tensors, the allocator of the C library keeps the memory itself."""
 
 
