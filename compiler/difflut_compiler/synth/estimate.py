@@ -21,6 +21,7 @@ from pathlib import Path
 
 from difflut_compiler.graph import LutGraph, Node
 from difflut_compiler.ops import Add, Compare, Greater, Input, Lut, Mux, PopCount, Register
+from difflut_compiler.statistics import counting_layers
 from difflut_compiler.synth.families import FAMILIES
 
 MODELS = Path(__file__).with_name("cost_models.json")
@@ -32,11 +33,17 @@ Amounts = Mapping[str, int]
 
 
 def amounts_by_part(graph: LutGraph, lut_inputs: int) -> dict[str, Amounts]:
-    """What the LUTs of every layer are estimated from, for LUTs of ``lut_inputs`` inputs."""
+    """What the LUTs of every layer are estimated from, for LUTs of ``lut_inputs`` inputs.
+
+    LUTs that count bits are a kind of their own: cut into smaller LUTs, they need fewer than a trained table does.
+    """
     parts: dict[str, Counter[str]] = {}
+    counting = counting_layers(graph)
     for net in graph:
         node = graph.node(net)
         kind, amount = _area_amount(graph, node, lut_inputs)
+        if isinstance(node.op, Lut) and node.origin.layer in counting:
+            kind = kind.replace("lut", "counter")
         if amount:
             parts.setdefault(node.origin.layer, Counter())[kind] += amount
     return {part: dict(sorted(parts[part].items())) for part in graph.layers if part in parts}
@@ -166,8 +173,11 @@ class CostModel:
     delays: Delays | None
 
     def luts_of(self, amounts: Amounts) -> int:
-        """LUTs of one part."""
-        return round(sum(self.luts.get(kind, 0.0) * amount for kind, amount in amounts.items()))
+        """LUTs of one part. Where counters were not measured, they are taken for LUTs like others."""
+        return round(sum(self._luts_each(kind) * amount for kind, amount in amounts.items()))
+
+    def _luts_each(self, kind: str) -> float:
+        return self.luts.get(kind, self.luts.get(kind.replace("counter", "lut"), 0.0))
 
     def estimate(self, graph: LutGraph, lut_inputs: int) -> Estimate:
         """The estimate for a scheduled graph on a family with LUTs of ``lut_inputs`` inputs."""
