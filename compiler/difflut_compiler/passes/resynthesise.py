@@ -38,11 +38,11 @@ class Resynthesise:
         entries = sum(block.tables.size for block in graph.arrays().luts.values())
         if not 0 < entries <= self.entries or find_tool("abc") is None:
             return PassResult(False)
-        logic = _take_logic(graph)
+        logic = take_logic(graph)
         if logic.is_mixed(graph):
             return PassResult(False)
-        mapped = min(_map(graph, logic, [script.format(inputs=self.inputs) for script in SCRIPTS]), key=_count)
-        if _count(mapped) >= sum(_luts_needed(graph, net, self.inputs) for net in logic.luts):
+        mapped = min(map_logic(graph, logic, [script.format(inputs=self.inputs) for script in SCRIPTS]), key=count_luts)
+        if count_luts(mapped) >= sum(_luts_needed(graph, net, self.inputs) for net in logic.luts):
             return PassResult(False)
         replaced = _rebuild(graph, logic, mapped)
         return PassResult(True, replaced, {*logic.luts, *replaced.values()})
@@ -54,7 +54,7 @@ def _luts_needed(graph: LutGraph, net: int, inputs: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Logic:
+class Logic:
     """The LUTs of a graph in order, the nets that they read from elsewhere, and the LUTs that others read."""
 
     luts: Sequence[int]
@@ -68,7 +68,7 @@ class _Logic:
         return any(place[graph.node(net).origin.layer] > first for net in self.leaves)
 
 
-class _Table(NamedTuple):
+class MappedLut(NamedTuple):
     """A LUT that ABC made, by names: ``n12`` is leaf 12, ``r12`` the new form of root 12."""
 
     result: str
@@ -76,20 +76,20 @@ class _Table(NamedTuple):
     table: int
 
 
-def _count(mapped: Sequence[_Table]) -> int:
+def count_luts(mapped: Sequence[MappedLut]) -> int:
     """The LUTs among ABC's tables: not the constants, and not the other names of a net."""
     return sum(bool(table.inputs) and Lut(len(table.inputs), table.table) != BUFFER for table in mapped)
 
 
-def _take_logic(graph: LutGraph) -> _Logic:
+def take_logic(graph: LutGraph) -> Logic:
     luts = [net for net in graph.order() if isinstance(graph.node(net).op, Lut)]
     inside = set(luts)
     leaves = sorted({operand for net in luts for operand in graph.node(net).operands} - inside)
     roots = [net for net in luts if any(reader not in inside for reader in graph.dag.successors(net))]
-    return _Logic(luts, leaves, roots)
+    return Logic(luts, leaves, roots)
 
 
-def _map(graph: LutGraph, logic: _Logic, scripts: Sequence[str]) -> list[list[_Table]]:
+def map_logic(graph: LutGraph, logic: Logic, scripts: Sequence[str]) -> list[list[MappedLut]]:
     """What each of ABC's scripts makes of the logic."""
     blif = Blif()
     for net in logic.luts:
@@ -106,7 +106,7 @@ def _map(graph: LutGraph, logic: _Logic, scripts: Sequence[str]) -> list[list[_T
         return [list(_read_tables((Path(folder) / result).read_text())) for result in results]
 
 
-def _read_tables(text: str) -> Iterator[_Table]:
+def _read_tables(text: str) -> Iterator[MappedLut]:
     """The tables of a BLIF file of ABC's: rows of ones or rows of zeros, - for both."""
     blocks = text.replace("\\\n", " ").split(".names ")[1:]
     for block in blocks:
@@ -121,10 +121,10 @@ def _read_tables(text: str) -> Iterator[_Table]:
                 matches &= (addresses >> place & 1) == int(char)
             covered |= matches
         inverted = bool(rows) and rows[0].split()[-1] == "0"
-        yield _Table(result, inputs, bools_to_table(covered ^ inverted))
+        yield MappedLut(result, inputs, bools_to_table(covered ^ inverted))
 
 
-def _rebuild(graph: LutGraph, logic: _Logic, mapped: Sequence[_Table]) -> dict[int, int]:
+def _rebuild(graph: LutGraph, logic: Logic, mapped: Sequence[MappedLut]) -> dict[int, int]:
     """Add the new LUTs, let them replace the roots, and remove the old ones; returns what replaced the roots."""
     nets = {f"n{leaf}": leaf for leaf in logic.leaves}
     tables = list(_in_order(mapped, nets))
@@ -139,7 +139,7 @@ def _rebuild(graph: LutGraph, logic: _Logic, mapped: Sequence[_Table]) -> dict[i
     return replaced
 
 
-def _in_order(mapped: Sequence[_Table], known: Mapping[str, int]) -> Iterator[_Table]:
+def _in_order(mapped: Sequence[MappedLut], known: Mapping[str, int]) -> Iterator[MappedLut]:
     """Tables, those whose results others read first."""
     tables = {table.result: table for table in mapped}
     sorter = TopologicalSorter(
@@ -148,7 +148,7 @@ def _in_order(mapped: Sequence[_Table], known: Mapping[str, int]) -> Iterator[_T
     return (tables[name] for name in sorter.static_order())
 
 
-def _origins(graph: LutGraph, logic: _Logic, tables: Sequence[_Table]) -> dict[str, Origin]:
+def _origins(graph: LutGraph, logic: Logic, tables: Sequence[MappedLut]) -> dict[str, Origin]:
     """Roots keep their origin. Other new LUTs are in the layer before their readers', numbered behind what is there."""
     place = {layer: number for number, layer in enumerate(graph.layers)}
     first = min(place[graph.node(net).origin.layer] for net in logic.luts)
