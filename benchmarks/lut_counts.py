@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import difflut
 from difflut.models.published import get_pretrained_model_info
+from difflut.training import TrainingConfig, train
 from difflut_compiler.approximations import NarrowEncoder, ReplaceLuts, approximate
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.frontend import LoadedModel, load_model
@@ -143,8 +143,8 @@ def find_model(network: Network, data: Path, out: Path) -> LoadedModel:
         return load_model(Path(get_pretrained_model_info(network.name)["weights_path"]))
     folder = out / network.name
     if not (folder / "model.pth").exists():
-        settings = difflut.TrainingConfig.from_dict(network.config)
-        difflut.train(settings, folder, data_path=None if network.data == "digits" else data / network.data)
+        settings = TrainingConfig.from_dict(network.config)
+        train(settings, folder, data_path=None if network.data == "digits" else data / network.data)
     return load_model(folder / "model.pth")
 
 
