@@ -291,7 +291,7 @@ def test_a_missing_simulator_is_skipped_here_and_a_failure_in_ci(ci: str, outcom
 
 def spy_on_job(plan: BuildPlan, graph: LutGraph, inputs: Inputs, folder: Path) -> dict[str, object]:
     expected = {"class_index": np.zeros(len(inputs), dtype=np.int64)}
-    simulation._write_job(plan, graph, inputs, expected, "iverilog", folder)
+    simulation._write_job(plan, simulation._stimulus(plan, graph, inputs, expected), "iverilog", folder)
     stimulus: dict[str, object] = json.loads((folder / "stimulus.json").read_text())
     return stimulus
 

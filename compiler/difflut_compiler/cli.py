@@ -261,6 +261,9 @@ def compile_command(
         bool, typer.Option("--clock-enable", help="A port enable: at a clock edge without it, nothing moves.")
     ] = False,
     reset: Annotated[bool, typer.Option("--reset", help="A port rst: a synchronous reset of all registers.")] = False,
+    reloadable: Annotated[
+        bool, typer.Option("--reloadable", help="A port through which other tables can be written; see difflut reload.")
+    ] = False,
     scores: Annotated[bool, typer.Option("--scores", help="The votes of every class as outputs, too.")] = False,
     print_between_passes: Annotated[
         bool, typer.Option("--print-between-passes", help="Print the graph after every pass that changed it.")
@@ -290,7 +293,7 @@ def compile_command(
             data,
             simulator,
             count_luts,
-            Interface(interface, stream_width, clock_enable, reset),
+            Interface(interface, stream_width, clock_enable, reset, reloadable),
             scores,
             lut_inputs,
             encoder_budget,
@@ -348,6 +351,29 @@ def verify(
         if result.out_of_reach:
             rungs = ", ".join(map(str, result.out_of_reach))
             _fail(f"rungs that the certificate has cannot be checked here: {rungs}", EXIT_TOOL_MISSING)
+
+
+@app.command(epilog="Example: difflut reload build/network_verilog other.pth -o other.hex")
+def reload(
+    out: Annotated[Path, typer.Argument(help="The output folder of a compile with --reloadable.")],
+    model: Annotated[Path, typer.Argument(help="A model.pth of the same wiring and the same thresholds.")],
+    image: Annotated[Path, typer.Option("--output", "-o", help="The file to write: a word per line, address 0 first.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make the words that write another model's tables into hardware."""
+    with _reporting_errors(debug):
+        from difflut_compiler.compiled import load_compiled
+        from difflut_compiler.image import image_of_model
+        from difflut_compiler.output import write_file
+        from difflut_compiler.reload import image_text
+
+        words = image_of_model(load_compiled(out), model)
+        write_file(image, image_text(words))
+        if as_json:
+            print(json.dumps({"image": str(image), "words": len(words)}))
+        else:
+            _output_console().print(f"Wrote {image}: {len(words)} words.", markup=False, soft_wrap=True)
 
 
 @app.command("report", epilog="Example: difflut report build/demo/verilog --open")

@@ -21,9 +21,10 @@ from difflut_compiler.graph_file import graph_to_json
 from difflut_compiler.interface import PLAIN, Interface
 from difflut_compiler.names import check_identifier
 from difflut_compiler.ops import Input
-from difflut_compiler.passes import LUT_INPUTS, PassStep, expanding_passes, optimising_passes, run_passes
+from difflut_compiler.passes import LUT_INPUTS, Pass, PassStep, expanding_passes, optimising_passes, run_passes
 from difflut_compiler.passes.runner import Observer
 from difflut_compiler.reference import Reference, read_reference
+from difflut_compiler.reload import reloadable_passes
 from difflut_compiler.schedule import Schedule, check_pipeline, schedule
 from difflut_compiler.synth import SynthesisCount, count_cells
 from difflut_compiler.synth.estimate import Estimate, estimate_all
@@ -79,7 +80,11 @@ class CompileRequest:
         self.interface.check()
         if self.interface.controls and self.chosen_pipeline == "none":
             raise CompilerError("clock enable and reset control registers, and a circuit without pipeline has none")
-        if not self.interface.is_plain and not isinstance(target, HardwareTarget):
+        if self.interface.reloadable and self.chosen_pipeline == "none":
+            raise CompilerError("reloadable tables need a clock, and a circuit without pipeline has none")
+        if self.interface.reloadable and self.approximations:
+            raise CompilerError("tables that are to be reloaded cannot be approximated; leave the budgets out")
+        if self.interface.needs_clock and not isinstance(target, HardwareTarget):
             raise CompilerError(f"the target {self.target} has no interface {self.interface.kind}; it has no clock")
         choose_simulator(target.language, self.simulator)
         for option, budget in (("--lut-budget", self.lut_budget), ("--encoder-budget", self.encoder_budget)):
@@ -259,15 +264,23 @@ def _build(request: CompileRequest, clock: StepClock, observer: Observer | None)
     with clock.step("passes"):
         graph = reference.lowered.copy()
         sample = reference.vectors.inputs[:PASS_VECTORS]
-        steps = run_passes(graph, optimising_passes(request.lut_inputs), sample, observer=observer)
+        optimise, expand = _choose_passes(request, graph)
+        steps = run_passes(graph, optimise, sample, observer=observer)
         optimised_size = graph.size()
-        steps += run_passes(graph, expanding_passes(request.lut_inputs), sample, repeat=False, observer=observer)
+        steps += run_passes(graph, expand, sample, repeat=False, observer=observer)
     with clock.step("schedule"):
         scheduled = schedule(graph, request.chosen_pipeline)
         scheduled.graph.verify()
     with clock.step("emit"):
         plan = emit(scheduled, find_target(request.target), request.top, request.interface)
     return _Built(reference, optimised_size, graph, scheduled, plan, steps, len(sample))
+
+
+def _choose_passes(request: CompileRequest, graph: LutGraph) -> tuple[Sequence[Pass], Sequence[Pass]]:
+    """The passes to be run until nothing changes, and those to be run once after them."""
+    if request.interface.reloadable:
+        return (), reloadable_passes(graph, request.lut_inputs)
+    return optimising_passes(request.lut_inputs), expanding_passes(request.lut_inputs)
 
 
 def _prove_passes(built: _Built, folder: Path) -> Finding:
@@ -281,6 +294,8 @@ def _synthesis(request: CompileRequest, built: _Built, folder: Path) -> Synthesi
     if wanted is None:
         wanted = built.optimised_size.lut6_total <= LUTS_COUNTED_BY_DEFAULT
     hardware = isinstance(find_target(request.target), HardwareTarget)
+    if built.plan.interface.reloadable:  # Yosys counts no memories here; difflut synth does, for a family
+        return None
     if not (wanted and hardware) or language_of(built.plan.language).no_proof:
         return None
     return count_cells(built.plan, folder)

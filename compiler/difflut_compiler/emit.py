@@ -14,14 +14,16 @@ from pathlib import Path
 
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node, reads_signed
-from difflut_compiler.interface import PLAIN, Interface
+from difflut_compiler.interface import LOAD_PORTS, PLAIN, Interface
 from difflut_compiler.names import Ref, Signal, check_identifier, feature_slices, name_nets, stage_name
 from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
+from difflut_compiler.reload import IMAGE_FILE, LOAD_BITS, LoadMap, image_text, make_image, map_tables
 from difflut_compiler.schedule import Schedule
 from difflut_compiler.targets.target import (
     CircuitFiles,
     CircuitTarget,
     HardwareTarget,
+    LoadGroup,
     Module,
     Slice,
     Statement,
@@ -36,9 +38,9 @@ from difflut_compiler.targets.target import (
 class BuildPlan:
     """Hardware as a value: file names and their text, in the order in which tools must read them.
 
-    ``binary_files`` are files beside them that are no text; ``language`` is what the files are written in. ``core`` is
-    the module with plain ports, ``top`` itself if there is no wrapper around it; ``feature_bits``, ``outputs`` and
-    ``latency_cycles`` are the core's.
+    ``binary_files`` are files beside them that these tools do not read; ``language`` is what the files are written in.
+    ``core`` is the module with plain ports, ``top`` itself if there is no wrapper around it; ``feature_bits``,
+    ``outputs`` and ``latency_cycles`` are the core's.
     """
 
     top: str
@@ -82,12 +84,15 @@ def emit(scheduled: Schedule, target: Target, top: str, interface: Interface = P
     refs = name_nets(graph)
     features = Signal("features", sum(width for _, _, width in feature_slices(graph)))
     if isinstance(target, HardwareTarget):
-        modules = _split_modules(graph, refs, features, top, ("clk", *interface.controls))
-        core_module = _connect(graph, refs, features, modules, scheduled, core)
+        loads = map_tables(graph) if interface.reloadable else None
+        modules = _split_modules(graph, refs, features, top, ("clk", *interface.controls), loads)
+        load_ports = _load_signals(loads) if loads else ()
+        core_module = _connect(graph, refs, features, load_ports, modules, scheduled, core)
         wrapped = {} if interface.is_plain else target.wrap(Wrapper(top, core_module, interface))
-        files = CircuitFiles({**target.write(modules, core_module), **wrapped})
+        image = {IMAGE_FILE: image_text(make_image(graph)).encode()} if loads else {}
+        files = CircuitFiles({**target.write(modules, core_module), **wrapped}, image)
     elif isinstance(target, CircuitTarget):
-        if scheduled.pipeline != "none" or not interface.is_plain or interface.controls:
+        if scheduled.pipeline != "none" or interface.needs_clock:
             raise CompilerError(f"the target {target.name} has no clock; it takes only the pipeline none")
         files = target.write_circuit(graph, top)
     else:
@@ -111,7 +116,12 @@ def _outputs(graph: LutGraph) -> list[Output]:
 
 
 def _split_modules(
-    graph: LutGraph, refs: Mapping[int, Ref], features: Signal, top: str, controls: tuple[str, ...]
+    graph: LutGraph,
+    refs: Mapping[int, Ref],
+    features: Signal,
+    top: str,
+    controls: tuple[str, ...],
+    loads: LoadMap | None,
 ) -> list[Module]:
     """One module per layer that computes or registers anything."""
     members: dict[str, list[int]] = {layer: [] for layer in graph.layers}
@@ -120,7 +130,9 @@ def _split_modules(
         if not isinstance(graph.node(net).op, Output):
             members[graph.node(net).origin.layer].append(net)
     values = _Values(graph, refs, features)
-    return [_make_module(graph, refs, values, layer, nets, top, controls) for layer, nets in members.items() if nets]
+    return [
+        _make_module(graph, refs, values, layer, nets, top, controls, loads) for layer, nets in members.items() if nets
+    ]
 
 
 def _depth_in_layer(graph: LutGraph) -> dict[int, int]:
@@ -156,9 +168,11 @@ def _make_module(
     nets: Sequence[int],
     top: str,
     controls: tuple[str, ...],
+    loads: LoadMap | None,
 ) -> Module:
     nodes = {net: graph.node(net) for net in nets}
     statements = [_state(graph, values, refs[net], node) for net, node in nodes.items()]
+    groups = _load_groups(loads, dict(zip(nets, statements, strict=True)))
     own = {refs[net].signal for net in nets}
     read = {signal for statement in statements for signal in statement.signals_read()}
     exported = {
@@ -171,14 +185,30 @@ def _make_module(
         name=f"{top}_{stage_name(layer)}",
         instance=f"{stage_name(layer)}_stage",
         title=_title(layer, list(nodes.values())),
-        inputs=tuple(sorted(read - own)),
+        inputs=(*(_load_signals(loads) if loads and groups else ()), *sorted(read - own)),
         outputs=tuple(sorted(exported)),
         internals=tuple(sorted(own - exported)),
-        bits=tuple(s for s in statements if isinstance(s.op, Lut | Compare)),
+        bits=tuple(s for s in statements if isinstance(s.op, Lut | Compare)) if not groups else (),
+        groups=groups,
         words=tuple(s for s in statements if not isinstance(s.op, Lut | Compare | Register)),
         registers=registers,
-        controls=controls if registers else (),
+        controls=controls if registers or groups else (),
     )
+
+
+def _load_groups(loads: LoadMap | None, statements: Mapping[int, Statement]) -> tuple[LoadGroup, ...]:
+    """The groups of reloadable tables among the LUTs of a module; all of its LUTs, or none."""
+    if loads is None:
+        return ()
+    return tuple(
+        LoadGroup(number, loads.entry_bits, loads.address_bits, tuple(statements[net] for net in nets))
+        for number, nets in enumerate(loads.groups)
+        if nets[0] in statements
+    )
+
+
+def _load_signals(loads: LoadMap) -> tuple[Signal, ...]:
+    return tuple(map(Signal, LOAD_PORTS, (None, loads.address_bits, LOAD_BITS)))
 
 
 def _state(graph: LutGraph, values: _Values, result: Ref, node: Node) -> Statement:
@@ -197,6 +227,7 @@ def _connect(
     graph: LutGraph,
     refs: Mapping[int, Ref],
     features: Signal,
+    load_ports: tuple[Signal, ...],
     modules: Sequence[Module],
     scheduled: Schedule,
     top: str,
@@ -209,6 +240,7 @@ def _connect(
     return TopModule(
         name=top,
         features=features,
+        load_ports=load_ports,
         feature_count=len(ports),
         signed=isinstance(first, Input) and first.signed,
         outputs=tuple(refs[net].signal for net in outputs),

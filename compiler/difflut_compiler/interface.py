@@ -3,7 +3,8 @@
 The network itself is the same in all of them. A wrapper around it, the top module then, counts what is under way:
 
 * ``plain``: a sample on every clock edge, its answer ``latency_cycles`` later. Optionally ``enable``, without which
-  nothing moves at an edge, and ``rst``, active high and synchronous, which clears all registers, enabled or not.
+  nothing moves at an edge, and ``rst``, active high and synchronous, which clears all registers, enabled or not; or
+  tables that can be written while the hardware is there (:mod:`difflut_compiler.reload`).
 * ``valid``: ``in_valid`` says which edges bring a sample, ``out_valid`` which bring an answer.
 * ``axi-stream``: a sample is a number of beats, an answer is one. TLAST of a sample's last beat comes out with its
   answer; TLAST earlier ends an incomplete sample, which is dropped. A FIFO takes the answers of all samples under way,
@@ -35,6 +36,7 @@ class Interface:
     stream_bits: int = 32
     clock_enable: bool = False
     reset: bool = False
+    reloadable: bool = False
 
     def check(self) -> None:
         """Raises :class:`CompilerError` for what there is not."""
@@ -44,6 +46,8 @@ class Interface:
             raise CompilerError(f"a stream has whole bytes, 1 to {MAX_STREAM_BYTES}, not {self.stream_bits} bits")
         if self.controls and not self.is_plain:
             raise CompilerError(f"clock enable and reset go with plain ports; the interface {self.kind} has its own")
+        if self.reloadable and (self.controls or not self.is_plain):
+            raise CompilerError("reloadable tables go with plain ports, without clock enable and reset")
 
     @property
     def is_plain(self) -> bool:
@@ -57,7 +61,11 @@ class Interface:
     @property
     def names(self) -> frozenset[str]:
         """Names that no output may have."""
-        return frozenset(self.controls) if self.is_plain else WRAPPER_NAMES
+        return frozenset({*self.controls, *LOAD_PORTS * self.reloadable}) if self.is_plain else WRAPPER_NAMES
+
+    @property
+    def needs_clock(self) -> bool:
+        return not self.is_plain or bool(self.controls) or self.reloadable
 
     def beats(self, feature_bits: int) -> int:
         """Beats of one sample."""
@@ -65,6 +73,8 @@ class Interface:
 
 
 PLAIN = Interface()
+LOAD_PORTS = ("load", "load_address", "load_data")
+"""Ports through which reloadable tables are written."""
 
 
 def stream_out_bits(answer_bits: int) -> int:

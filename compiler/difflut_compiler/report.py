@@ -44,6 +44,7 @@ def report(result: CompileResult) -> dict[str, Any]:
         "interface": asdict(result.plan.interface),
         "target": result.plan.target,
         "pipeline": result.request.chosen_pipeline,
+        "lut_inputs": result.request.lut_inputs,
         "latency_cycles": result.plan.latency_cycles,
         "feature_bits": result.plan.feature_bits,
         "input": asdict(result.input_port),

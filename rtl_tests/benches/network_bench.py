@@ -96,6 +96,7 @@ async def network_matches_model(dut: Any) -> None:
     checker = Checker(stimulus["expected"])
     latency = stimulus["latency_cycles"]
     if latency:
+        Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start()
         await run_pipelined(dut.clk, driver, monitor, checker, samples=len(words), latency=latency)
     else:
         await run_combinational(driver, monitor, checker, samples=len(words))
@@ -106,7 +107,6 @@ async def run_pipelined(
     clk: Any, driver: Driver, monitor: Monitor, checker: Checker, *, samples: int, latency: int
 ) -> None:
     """A new sample before every rising edge; its answer is read just before the edge ``latency`` cycles later."""
-    Clock(clk, CLOCK_PERIOD_NS, unit="ns").start()
     for cycle in range(samples + latency):
         await FallingEdge(clk)
         if cycle >= latency:

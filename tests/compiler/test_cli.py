@@ -131,6 +131,7 @@ JSON_CASES: dict[str, Callable[[dict[str, Path]], list[str | Path]]] = {
     "compile": lambda have: [have["model"], "-t", "verilog", "-o", have["out"], "--no-count-luts"],
     "verify": lambda have: [have["compiled"]],
     "report": lambda have: [have["compiled"]],
+    "reload": lambda have: [have["reloadable"], have["model"], "-o", have["out"]],
     "infer": lambda have: [have["model"], "--data", have["data"]],
     "synth": lambda have: [have["compiled"], "--family", "xilinx"],
     "import": lambda have: [have["netlist"], "-o", have["out"].with_suffix(".json")],
@@ -144,10 +145,12 @@ JSON_CASES: dict[str, Callable[[dict[str, Path]], list[str | Path]]] = {
 def test_json_is_all_that_standard_output_holds(
     name: str, config_file: Path, data_file: Path, trained: Path, compiled: Path, tmp_path: Path
 ) -> None:
+    if name == "reload":
+        assert run("compile", trained, "-t", "verilog", "-o", tmp_path / "reloadable", "--reloadable")[0] == 0
     netlist = tmp_path / "and.blif"
     netlist.write_text(".model top\n.inputs a b\n.outputs y\n.names a b y\n11 1\n.end\n")
     have = {"config": config_file, "data": data_file, "model": trained, "compiled": compiled, "netlist": netlist}
-    have["out"], have["sweep"] = tmp_path / "out", tmp_path / "sweep.yaml"
+    have |= {"out": tmp_path / "out", "sweep": tmp_path / "sweep.yaml", "reloadable": tmp_path / "reloadable"}
     sweep = {"base": str(config_file), "space": {"training.seed": [1, 2]}, "sampler": "grid"}
     have["sweep"].write_text(yaml.safe_dump(sweep))
     code, output, error = run(name, *JSON_CASES[name](have), "--json")
@@ -173,6 +176,7 @@ ERROR_CASES: dict[str, list[str]] = {
     "compile": ["absent.pth", "-t", "verilog"],
     "verify": ["absent"],
     "report": ["absent"],
+    "reload": ["absent", "other.pth", "-o", "tables.hex"],
     "infer": ["absent.pth", "--data", "digits"],
     "synth": ["absent", "--family", "ecp5"],
     "import": ["absent.blif"],
@@ -493,7 +497,7 @@ INTERRUPTIONS: dict[str, tuple[Callable[[dict[str, Path]], list[str | Path]], st
 }
 """How to run a command for a while, words in what it says of its progress, and the signal that then comes."""
 
-BRIEF = {*LISTS, "import", "info", "plot", "report"}
+BRIEF = {*LISTS, "reload", "import", "info", "plot", "report"}
 """Commands that are over in seconds and write one file, at once, or none."""
 
 

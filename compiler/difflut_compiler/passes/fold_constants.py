@@ -19,9 +19,11 @@ class FoldConstants:
     """Cofactor LUTs by constant operands; sums, comparisons and choices that constants decide become what they are.
 
     One sweep in topological order, so that a constant found is used by every later node; what no constant reaches is
-    not visited. What can be folded is said by each operation itself (:meth:`Op.fold`).
+    not visited. What can be folded is said by each operation itself (:meth:`Op.fold`). Nodes of the layers ``keep``
+    stay what they are.
     """
 
+    keep: frozenset[str] = frozenset()
     name: ClassVar[str] = "fold-constants"
 
     def apply(self, graph: LutGraph) -> PassResult:
@@ -35,7 +37,7 @@ class FoldConstants:
                 graph.replace(net, node.op, operands)
                 sweep.add_readers(net)
             folded = node.op.fold(graph.operands(net))
-            if folded is None:
+            if folded is None or node.origin.layer in self.keep:
                 continue
             sweep.add_readers(net)
             kept = [operands[position] for position in folded.kept]

@@ -38,11 +38,24 @@ class Statement(NamedTuple):
         return (value.signal for value in self.operands if not isinstance(value, Const))
 
 
+class LoadGroup(NamedTuple):
+    """LUTs whose tables are written together through the load port, one bit of the data for each.
+
+    The lowest ``entry_bits`` of ``load_address``, ``address_bits`` wide, are the entry, the others the ``number``.
+    """
+
+    number: int
+    entry_bits: int
+    address_bits: int
+    luts: tuple[Statement, ...]
+
+
 @dataclass(frozen=True)
 class Module:
     """One layer of the network: single-bit logic, words, and registers, each in an order that simulates correctly.
 
     ``controls`` are the ports that its registers listen to: ``clk``, perhaps ``enable`` and ``rst``; none without any.
+    ``groups`` are its LUTs if their tables can be written; then they are not among ``bits``.
     """
 
     name: str
@@ -52,6 +65,7 @@ class Module:
     outputs: tuple[Signal, ...]
     internals: tuple[Signal, ...]
     bits: tuple[Statement, ...]
+    groups: tuple[LoadGroup, ...]
     words: tuple[Statement, ...]
     registers: tuple[Statement, ...]
     controls: tuple[str, ...]
@@ -63,6 +77,7 @@ class TopModule:
 
     name: str
     features: Signal
+    load_ports: tuple[Signal, ...]
     feature_count: int
     signed: bool
     outputs: tuple[Signal, ...]
@@ -85,16 +100,23 @@ class TopModule:
         bits = (self.features.width or 0) // max(1, self.feature_count)
         sign = "signed" if self.signed else "unsigned"
         latency = f"{self.latency_cycles} clock cycles, one sample per cycle" if self.clocked else "combinational"
+        ports = (*self.controls, *(signal.name for signal in self.load_ports))
         return [
             f"{self.name}: a look-up-table network made by DiffLUT. This file belongs to its user.",
             f"features: {self.feature_count} {sign} words of {bits} bits, feature 0 in the lowest bits.",
             f"latency: {latency}.",
-            *(CONTROL_LINES[port] for port in self.controls if port in CONTROL_LINES),
+            *(PORT_LINES[port] for port in ports if port in PORT_LINES),
         ]
 
+    @property
+    def table_name(self) -> str:
+        """The module of a LUT with a table that can be written."""
+        return f"{self.name}_table"
 
-CONTROL_LINES = {
+
+PORT_LINES = {
     "enable": "enable: at a clock edge without it, nothing moves; such edges do not count.",
+    "load": "load: at a clock edge with it, load_data is written into the tables at load_address.",
     "rst": "rst: at a clock edge with it, all registers become 0, enabled or not.",
 }
 

@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 from difflut_compiler.names import Ref, Signal
 from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux
 from difflut_compiler.targets.target import (
+    LoadGroup,
     Module,
     Statement,
     TopModule,
@@ -42,7 +43,12 @@ class Verilog:
     dialect: ClassVar[Dialect] = Dialect("wire", "reg ", "always @*", "always @(posedge clk)")
 
     def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]:
-        files = {f"{module.name}{self.suffix}": _render_module(module, self.dialect) for module in modules}
+        files = {}
+        if top.load_ports:
+            table = render("verilog/table.v.j2", name=top.table_name, dialect=self.dialect)
+            files[f"{top.table_name}{self.suffix}"] = table
+        for module in modules:
+            files[f"{module.name}{self.suffix}"] = _render_module(module, top.table_name, self.dialect)
         return files | {f"{top.name}{self.suffix}": _render_top(top, self.dialect)}
 
     def wrap(self, wrapper: Wrapper) -> Mapping[str, str]:
@@ -56,7 +62,7 @@ class Verilog:
         return {f"{wrapper.name}{self.suffix}": text}
 
 
-def _render_module(module: Module, dialect: Dialect) -> str:
+def _render_module(module: Module, table_name: str, dialect: Dialect) -> str:
     def kind(signal: Signal) -> str:
         return dialect.variable if signal in procedural else dialect.net
 
@@ -72,6 +78,9 @@ def _render_module(module: Module, dialect: Dialect) -> str:
         outputs=[_declare(f"output {kind(signal)}", signal) for signal in module.outputs],
         internals=[_declare(kind(signal), signal) for signal in module.internals],
         tables=[_declare_table(lut_name(s), s.op) for s in module.bits if isinstance(s.op, Lut)],
+        table_name=table_name,
+        groups=module.groups,
+        loaded=[_load(group, place) for group in module.groups for place in range(len(group.luts))],
         bits=[f"{_value(s.result)} = {_expression(s)};" for s in module.bits],
         words=[f"{_value(s.result)} = {_expression(s)};" for s in module.words],
         registers=[f"{_value(q)} <= {_value(d)};" for q, d in runs],
@@ -87,7 +96,7 @@ def _render_top(top: TopModule, dialect: Dialect) -> str:
         controls=top.controls,
         ignored=all(top.features not in module.inputs for module in top.modules),
         dialect=dialect,
-        inputs=[_declare(f"input  {dialect.net}", top.features)],
+        inputs=[_declare(f"input  {dialect.net}", signal) for signal in (*top.load_ports, top.features)],
         outputs=[_declare(f"output {dialect.net}", signal) for signal in top.outputs],
         internals=[_declare(dialect.net, signal) for signal in top.internals],
         modules=top.modules,
@@ -100,8 +109,27 @@ def _declare(kind: str, signal: Signal) -> str:
 
 
 def _declare_table(name: str, op: Lut) -> str:
+    return f"[{(1 << op.fan_in) - 1}:0] {name} = {_contents(op)};"
+
+
+def _load(group: LoadGroup, place: int) -> dict[str, object]:
+    """What the instance of a LUT with a table that can be written is made with."""
+    statement = group.luts[place]
+    assert isinstance(statement.op, Lut)
+    return {
+        "name": lut_name(statement).lower(),
+        "inputs": statement.op.fan_in,
+        "contents": _contents(statement.op),
+        "group": group.number,
+        "place": place,
+        "address": _address(statement.operands),
+        "value": _value(statement.result),
+    }
+
+
+def _contents(op: Lut) -> str:
     size = 1 << op.fan_in
-    return f"[{size - 1}:0] {name} = {size}'h{op.table:0{max(1, size // 4)}x};"
+    return f"{size}'h{op.table:0{max(1, size // 4)}x}"
 
 
 def _value(value: Value) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from difflut_compiler.names import Ref, Signal
-from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux
+from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Lut, Mux, complement_table
 from difflut_compiler.targets.target import (
+    LoadGroup,
     Module,
     Slice,
     Statement,
@@ -37,7 +38,9 @@ class Vhdl:
     def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]:
         package = f"{top.name}_functions"
         files = {f"{package}.vhd": render("vhdl/functions.vhd.j2", package=package)}
-        files |= {f"{module.name}.vhd": _render_module(module, package) for module in modules}
+        if top.load_ports:
+            files[f"{top.table_name}.vhd"] = render("vhdl/table.vhd.j2", name=top.table_name)
+        files |= {f"{module.name}.vhd": _render_module(module, package, top.table_name) for module in modules}
         return files | {f"{top.name}.vhd": _render_top(top)}
 
     def wrap(self, wrapper: Wrapper) -> Mapping[str, str]:
@@ -53,7 +56,7 @@ class Vhdl:
         return {f"{wrapper.name}.vhd": text}
 
 
-def _render_module(module: Module, package: str) -> str:
+def _render_module(module: Module, package: str, table_name: str) -> str:
     runs = register_runs(module.registers)
     return render(
         "vhdl/module.vhd.j2",
@@ -64,6 +67,9 @@ def _render_module(module: Module, package: str) -> str:
         inputs=[_declare(signal, "in ") for signal in module.inputs],
         outputs=[_declare(signal, "out ") for signal in module.outputs],
         internals=[_declare(signal) for signal in module.internals],
+        table_name=table_name,
+        groups=module.groups,
+        loaded=[_load(group, place) for group in module.groups for place in range(len(group.luts))],
         bits=[_assign_bit(s) for s in module.bits],
         words=[f"{_value(s.result)} <= {_expression(s)};" for s in module.words],
         registers=[f"{_value(q)} <= {_value(d)};" for q, d in runs],
@@ -77,7 +83,7 @@ def _render_top(top: TopModule) -> str:
         name=top.name,
         header=top.header,
         controls=top.controls,
-        inputs=[_declare(top.features, "in ")],
+        inputs=[_declare(signal, "in ") for signal in (*top.load_ports, top.features)],
         outputs=[_declare(signal, "out ") for signal in top.outputs],
         internals=[_declare(signal) for signal in top.internals],
         modules=top.modules,
@@ -155,11 +161,31 @@ def _lut(op: Lut, operands: Sequence[Value]) -> str:
     # GHDL 2.0 synthesises a constant of more than 32 bits as zero if no bit below its highest 32 is set, and so would
     # the proof read it; the complement of such a table is read as it stands.
     complement = size > WORD_BITS and op.table % (1 << size - WORD_BITS) == 0
-    table = op.table ^ (1 << size) - 1 if complement else op.table
-    literal = f'X"{table:0{size // 4}x}"' if size >= 4 else f'B"{table:0{size}b}"'
+    literal = _contents(complement_table(op) if complement else op)
     address = " & ".join(_value(operand) for operand in reversed(operands))
     call = f"lut({literal}, {address})" if len(operands) > 1 else f'lut({literal}, "" & {address})'
     return f"not {call}" if complement else call
+
+
+def _load(group: LoadGroup, place: int) -> dict[str, object]:
+    """What the instance of a LUT with a table that can be written is made with."""
+    statement = group.luts[place]
+    assert isinstance(statement.op, Lut)
+    address = " & ".join(_value(operand) for operand in reversed(statement.operands))
+    return {
+        "name": lut_name(statement).lower(),
+        "inputs": statement.op.fan_in,
+        "contents": _contents(statement.op),
+        "group": group.number,
+        "place": place,
+        "address": address if len(statement.operands) > 1 else f"(0 => {address})",
+        "value": _value(statement.result),
+    }
+
+
+def _contents(op: Lut) -> str:
+    size = 1 << op.fan_in
+    return f'X"{op.table:0{size // 4}x}"' if size >= 4 else f'B"{op.table:0{size}b}"'
 
 
 def _compare(threshold: int, word: Value, signed: bool) -> str:

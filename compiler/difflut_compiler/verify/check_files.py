@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,10 @@ class FileChecks:
             self.simulator,
             make_folder(self.folder, "simulation"),
         )
-        return ladder.check_simulation(self.language, self.simulated, len(self.inputs), self.plan.latency_cycles)
+        finding = ladder.check_simulation(self.language, self.simulated, len(self.inputs), self.plan.latency_cycles)
+        if self.plan.interface.reloadable:
+            return replace(finding, reason=f"{finding.reason}; then again with every bit of every table inverted")
+        return finding
 
     def mutation(self) -> Rung:
         if self.language.no_proof and (self.language.prove is not None or self.simulator is None):

