@@ -15,9 +15,9 @@ from difflut.models import BaseLUTModel
 from difflut_compiler.compiled import load_compiled
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError, MismatchError
-from difflut_compiler.graph import LutGraph
+from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.interface import Interface
-from difflut_compiler.ops import Compare, Lut
+from difflut_compiler.ops import Compare, Input, Lut, Output
 from difflut_compiler.passes import run_passes
 from difflut_compiler.reload import (
     FIXED_LAYERS,
@@ -38,7 +38,7 @@ from test_interfaces import ghdl_lint
 from tests.compiler.designs import HDL_TARGETS, edit
 from tests.compiler.models import make_model
 from tests.compiler.needs import need
-from tests.compiler.random_graphs import Shape, make_graph, random_inputs
+from tests.compiler.random_graphs import Shape, all_inputs, make_graph, random_inputs
 from tests.compiler.test_compile import refused, run, statuses
 from tests.compiler.test_emit import verilator_lint
 
@@ -76,6 +76,22 @@ def test_tables_are_proven_and_after_writing_others(target: str, pipeline: str, 
     finding = prove_netlist(plan, scheduled, original, make_folder(tmp_path, "proof"))
     assert "also proven against the lowered graph in one piece" in finding.reason
     assert "that they change when they are written is simulated" in finding.reason
+
+
+def test_tables_that_ghdl_misreads_are_proven_and_written(tmp_path: Path) -> None:
+    """GHDL takes a constant for zero if of its bits only some of the highest 32 are set."""
+    graph = LutGraph("high", ("input", "logic", "output"))
+    bits = [graph.add(Input(f"x{n}", 1), origin=Origin("input", n)) for n in range(6)]
+    for number, table in enumerate((1 << 63, 0x8000_0001 << 32, 0)):
+        lut = graph.add(Lut(6, table), bits, origin=Origin("logic", number))
+        graph.add(Output(f"y{number}"), (lut,), origin=Origin("output", number))
+    scheduled, plan = prepare(graph, "vhdl")
+    need("ghdl")
+    need("cocotb")
+    inputs = all_inputs(graph)
+    folder = make_folder(tmp_path, "simulation")
+    assert simulate(plan, scheduled.graph, inputs, graph.evaluate(inputs), "ghdl", folder).comparisons == 2 * 3 * 64
+    assert prove_netlist(plan, scheduled, graph, make_folder(tmp_path, "proof")).comparisons > 0
 
 
 MISTAKES = {

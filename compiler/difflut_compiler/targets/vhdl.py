@@ -157,25 +157,34 @@ def _assign_bit(statement: Statement) -> str:
 
 
 def _lut(op: Lut, operands: Sequence[Value]) -> str:
-    size = 1 << op.fan_in
-    # GHDL 2.0 synthesises a constant of more than 32 bits as zero if no bit below its highest 32 is set, and so would
-    # the proof read it; the complement of such a table is read as it stands.
-    complement = size > WORD_BITS and op.table % (1 << size - WORD_BITS) == 0
+    complement = _is_misread(op)
     literal = _contents(complement_table(op) if complement else op)
     address = " & ".join(_value(operand) for operand in reversed(operands))
     call = f"lut({literal}, {address})" if len(operands) > 1 else f'lut({literal}, "" & {address})'
     return f"not {call}" if complement else call
 
 
+def _is_misread(op: Lut) -> bool:
+    """Whether a table must be written as its complement.
+
+    GHDL 2.0 synthesises a constant of more than 32 bits as zero if no bit below its highest 32 is set, and so would the
+    proof read it; the complement of such a table is read as it stands.
+    """
+    size = 1 << op.fan_in
+    return size > WORD_BITS and op.table % (1 << size - WORD_BITS) == 0
+
+
 def _load(group: LoadGroup, place: int) -> dict[str, object]:
     """What the instance of a LUT with a table that can be written is made with."""
     statement = group.luts[place]
     assert isinstance(statement.op, Lut)
+    complement = _is_misread(statement.op)
     address = " & ".join(_value(operand) for operand in reversed(statement.operands))
     return {
         "name": lut_name(statement).lower(),
         "inputs": statement.op.fan_in,
-        "contents": _contents(statement.op),
+        "contents": _contents(complement_table(statement.op) if complement else statement.op),
+        "complement": int(complement),
         "group": group.number,
         "place": place,
         "address": address if len(statement.operands) > 1 else f"(0 => {address})",
