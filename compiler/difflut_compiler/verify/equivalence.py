@@ -73,8 +73,8 @@ def _compare(outputs: Sequence[str], read_revised: str, folder: Path) -> Verdict
     if re.search(r"^Networks are equivalent", log, re.MULTILINE):
         return Verdict(True, "equivalent")
     if "NOT EQUIVALENT" in log:
-        found = re.search(r"zero-based number (\d+)", log)
-        return Verdict(False, f"{outputs[int(found[1])]} differs" if found else "not equivalent")
+        found = re.search(r"zero-based number (\d+)|Output (\d+) trivially differs", log)
+        return Verdict(False, f"{outputs[int(found[1] or found[2])]} differs" if found else "not equivalent")
     if "UNDECIDED" in log:
         raise NotCheckedError(f"ABC did not decide within {TIME_LIMIT_SECONDS} s and {CONFLICT_LIMIT} conflicts")
     raise CompilerError(f"ABC gave no verdict: {log[-600:].strip()}")
