@@ -344,6 +344,32 @@ def browser() -> str:
     return found
 
 
+FRAME = """
+<iframe id="phone" src="report.html" style="width: 390px; height: 844px; border: 0"></iframe>
+<script>
+window.addEventListener("load", () => {
+  const page = document.getElementById("phone").contentDocument.documentElement;
+  document.body.setAttribute("data-widths", `${page.clientWidth} ${page.scrollWidth}`);
+});
+</script>
+"""
+
+
+def open_in_browser(path: Path) -> subprocess.CompletedProcess[str]:
+    """Load a page headless; standard output is the document afterwards, standard error the log with the console."""
+    command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    command += [f"--user-data-dir={path.parent / 'profile'}", "--enable-logging=stderr", "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+
+
+def test_nothing_sticks_out_on_a_phone(out: Path) -> None:
+    """In a frame, for a window of Chromium is never as narrow."""
+    (out / "frame.html").write_text(FRAME)
+    widths = re.search(r'data-widths="(\d+) (\d+)"', open_in_browser(out / "frame.html").stdout)
+    assert widths is not None
+    assert int(widths[2]) == int(widths[1]) <= 390
+
+
 @pytest.mark.parametrize("width", [1200, 500])
 def test_chromium_shows_the_page_without_complaint(width: int, out: Path) -> None:
     """No message on the console, the figures are there, the drawing answers, nothing sticks out on a narrow screen."""
