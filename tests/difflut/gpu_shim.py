@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
+import shutil
 import subprocess
 from contextlib import nullcontext
 from functools import cache
@@ -92,7 +94,9 @@ def kernel_names(code: str) -> list[str]:
 
 @cache
 def scratch_folder() -> Path:
-    return Path(mkdtemp(prefix="difflut-shim-"))
+    folder = mkdtemp(prefix="difflut-shim-")
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)
 
 
 class Stream:
