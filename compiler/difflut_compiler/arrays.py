@@ -110,6 +110,17 @@ class GraphArrays:
         return self.gather(lambda _, node: node.width)
 
     @cached_property
+    def layer_ranks(self) -> Rows:
+        """``(nodes,)``: the place of the name of every node's layer among the names, sorted."""
+        return _ranks([node.origin.layer for node in self.nodes])
+
+    @cached_property
+    def by_origin(self) -> Rows:
+        """All rows, sorted by origin, and by net where that is the same."""
+        part_ranks = _ranks([node.origin.part for node in self.nodes])
+        return np.lexsort((part_ranks, self.gather(lambda _, node: node.origin.number), self.layer_ranks))
+
+    @cached_property
     def luts(self) -> Mapping[int, LutBlock]:
         """The LUTs by their fan-in, ascending."""
         rows = self.rows_where(Lut)
@@ -207,6 +218,12 @@ class GraphArrays:
             counts = self.pin_counts[rows]
             before[rows] = np.maximum.reduceat(reached, np.cumsum(counts) - counts)
         return before
+
+
+def _ranks(texts: Sequence[str]) -> Rows:
+    """The place of every text among the different ones, sorted."""
+    rank = {text: place for place, text in enumerate(sorted(set(texts)))}
+    return np.fromiter(map(rank.__getitem__, texts), dtype=np.int64, count=len(texts))
 
 
 def distinct(values: Rows) -> Rows:

@@ -8,10 +8,13 @@ writes an expression (:mod:`difflut_compiler.targets`), and the templates only h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from difflut_compiler.arrays import GraphArrays, Rows, distinct
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node, reads_signed
 from difflut_compiler.interface import LOAD_PORTS, PLAIN, Interface
@@ -125,47 +128,49 @@ def _split_modules(
 ) -> list[Module]:
     """One module per layer that computes or registers anything."""
     members: dict[str, list[int]] = {layer: [] for layer in graph.layers}
-    depth = _depth_in_layer(graph)
-    for net in sorted(refs, key=lambda net: (depth[net], graph.node(net).origin, net)):
-        if not isinstance(graph.node(net).op, Output):
-            members[graph.node(net).origin.layer].append(net)
-    values = _Values(graph, refs, features)
+    arrays = graph.arrays()
+    exported = arrays.nets[_rows_exported(arrays)].tolist()
+    signals = {refs[net].signal for net in exported if net in refs}
+    for row in arrays.by_origin[np.argsort(_depth_in_layer(arrays)[arrays.by_origin], kind="stable")].tolist():
+        net, node = int(arrays.nets[row]), arrays.nodes[row]
+        if not isinstance(node.op, Input | Const | Output):
+            members[node.origin.layer].append(net)
+    values = _values(graph, refs, features)
     return [
-        _make_module(graph, refs, values, layer, nets, top, controls, loads) for layer, nets in members.items() if nets
+        _make_module(graph, refs, values, layer, nets, signals, top, controls, loads)
+        for layer, nets in members.items()
+        if nets
     ]
 
 
-def _depth_in_layer(graph: LutGraph) -> dict[int, int]:
-    """How many nodes of the same layer lie before each net: statements in this order never read what comes later."""
-    depth: dict[int, int] = {}
-    for net in graph.order():
-        node = graph.node(net)
-        same = [operand for operand in node.operands if graph.node(operand).origin.layer == node.origin.layer]
-        depth[net] = 1 + max((depth[operand] for operand in same), default=-1)
-    return depth
+def _depth_in_layer(arrays: GraphArrays) -> Rows:
+    """How many nodes of the same layer lie before each node: statements in this order never read what comes later."""
+    same_layer = arrays.layer_ranks[arrays.operands] == arrays.layer_ranks[arrays.readers]
+    return arrays.longest_path_before(np.ones(len(arrays), dtype=np.int64), same_layer)
 
 
-class _Values:
-    """What a node reads, as the targets see it: a reference, a constant, or a slice of the input port."""
+def _rows_exported(arrays: GraphArrays) -> Rows:
+    """What is read in another layer, or by an output."""
+    is_output = np.zeros(len(arrays), dtype=np.bool_)
+    is_output[arrays.rows_where(Output)] = True
+    leaves = arrays.layer_ranks[arrays.operands] != arrays.layer_ranks[arrays.readers]
+    return distinct(arrays.operands[leaves | is_output[arrays.readers]])
 
-    def __init__(self, graph: LutGraph, refs: Mapping[int, Ref], features: Signal) -> None:
-        self._graph = graph
-        self._refs = refs
-        self._slices = {net: Slice(features, low, width) for net, low, width in feature_slices(graph)}
 
-    def __getitem__(self, net: int) -> Value:
-        op = self._graph.node(net).op
-        if isinstance(op, Const):
-            return op
-        return self._slices[net] if isinstance(op, Input) else self._refs[net]
+def _values(graph: LutGraph, refs: Mapping[int, Ref], features: Signal) -> Mapping[int, Value]:
+    """What a reader of each net reads, as the targets see it: a reference, a constant, or a slice of the input port."""
+    constants = {net: node.op for net, node in graph.nodes.items() if isinstance(node.op, Const)}
+    slices = {net: Slice(features, low, width) for net, low, width in feature_slices(graph)}
+    return {**refs, **constants, **slices}
 
 
 def _make_module(
     graph: LutGraph,
     refs: Mapping[int, Ref],
-    values: _Values,
+    values: Mapping[int, Value],
     layer: str,
     nets: Sequence[int],
+    signals_exported: Set[Signal],
     top: str,
     controls: tuple[str, ...],
     loads: LoadMap | None,
@@ -175,11 +180,7 @@ def _make_module(
     groups = _load_groups(loads, dict(zip(nets, statements, strict=True)))
     own = {refs[net].signal for net in nets}
     read = {signal for statement in statements for signal in statement.signals_read()}
-    exported = {
-        refs[net].signal
-        for net in nets
-        if any(isinstance(graph.node(reader).op, Output) or reader not in nodes for reader in graph.dag.successors(net))
-    }
+    exported = own & signals_exported
     registers = tuple(sorted((s for s in statements if isinstance(s.op, Register)), key=lambda s: s.result))
     return Module(
         name=f"{top}_{stage_name(layer)}",
@@ -211,9 +212,10 @@ def _load_signals(loads: LoadMap) -> tuple[Signal, ...]:
     return tuple(map(Signal, LOAD_PORTS, (None, loads.address_bits, LOAD_BITS)))
 
 
-def _state(graph: LutGraph, values: _Values, result: Ref, node: Node) -> Statement:
+def _state(graph: LutGraph, values: Mapping[int, Value], result: Ref, node: Node) -> Statement:
     operands = tuple(values[operand] for operand in node.operands)
-    return Statement(result, node.op, operands, node.origin, reads_signed(node, graph.nodes))
+    signed = isinstance(node.op, Compare) and reads_signed(node, graph.nodes)
+    return Statement(result, node.op, operands, node.origin, signed)
 
 
 def _title(layer: str, nodes: Sequence[Node]) -> str:
@@ -232,7 +234,7 @@ def _connect(
     scheduled: Schedule,
     top: str,
 ) -> TopModule:
-    values = _Values(graph, refs, features)
+    values = _values(graph, refs, features)
     outputs = graph.outputs()
     driven = {signal for module in modules for signal in module.outputs}
     ports = [graph.node(net).op for net in graph.inputs()]

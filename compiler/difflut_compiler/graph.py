@@ -247,10 +247,15 @@ class LutGraph:
 
     def inputs(self) -> list[int]:
         """The input nets, in the order in which they were added: the order of the features."""
-        return sorted(net for net in self if isinstance(self.node(net).op, Input))
+        return self._nets_of(Input)
 
     def outputs(self) -> list[int]:
-        return sorted(net for net in self if isinstance(self.node(net).op, Output))
+        return self._nets_of(Output)
+
+    def _nets_of(self, kind: type[AnyOp]) -> list[int]:
+        arrays = self.arrays()
+        nets: list[int] = arrays.nets[arrays.rows_where(kind)].tolist()
+        return nets
 
     def size(self) -> GraphSize:
         arrays = self.arrays()

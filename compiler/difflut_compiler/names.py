@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
@@ -96,8 +98,10 @@ def name_nets(graph: LutGraph) -> Mapping[int, Ref]:
     """
     vectors: dict[str, list[int]] = {}
     refs: dict[int, Ref] = {}
-    for net in sorted(graph, key=lambda net: (isinstance(graph.node(net).op, Lut), graph.node(net).origin, net)):
-        node = graph.node(net)
+    arrays = graph.arrays()
+    luts_last = np.argsort(arrays.is_lut[arrays.by_origin], kind="stable")
+    for row in arrays.by_origin[luts_last].tolist():
+        net, node = int(arrays.nets[row]), arrays.nodes[row]
         stage = stage_name(node.origin.layer)
         if isinstance(node.op, Input | Const):
             continue
@@ -112,7 +116,8 @@ def name_nets(graph: LutGraph) -> Mapping[int, Ref]:
             part = node.origin.part.replace(".", "_")
             refs[net] = _whole(f"{stage}_{node.origin.number}" + (f"_{part}" if part else "") + suffix, node.width)
     for name, nets in vectors.items():
-        refs.update((net, Ref(Signal(name, len(nets)), bit)) for bit, net in enumerate(nets))
+        vector = Signal(name, len(nets))
+        refs.update((net, Ref(vector, bit)) for bit, net in enumerate(nets))
     return refs
 
 
