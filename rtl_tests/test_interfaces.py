@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -257,7 +258,7 @@ def test_a_compile_with_an_interface_and_scores(target: str, interface: str, tmp
     report = json.loads((out / "report.json").read_text())
     assert list(report["outputs"]) == ["class_index", "score_0", "score_1", "score_2"]
     assert report["core"] == "network_core"
-    assert report["interface"] == {"kind": interface, "stream_bits": 8, "clock_enable": False, "reset": False}
+    assert report["interface"] == asdict(Interface(interface, 8))
     assert f"the {interface} interface around it is simulated, not proven" in (out / "certificate.json").read_text()
     assert load_compiled(out).plan.interface == Interface(interface, 8)
 

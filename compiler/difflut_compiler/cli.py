@@ -27,6 +27,7 @@ from rich.table import Table
 from difflut_compiler.progress import (
     COMPILE_SHARES,
     INFER_SHARES,
+    SYNTHESIS_SHARES,
     VERIFY_SHARES,
     steps_shown,
     training_shown,
@@ -522,7 +523,8 @@ def synth(
         if read_reports:
             result = read_vendor_reports(compiled, known_family)
         else:
-            with steps_shown({}, _error_console(), quiet=as_json) as on_step:
+            shares = {step: SYNTHESIS_SHARES[step] for step in request.steps()}
+            with steps_shown(shares, _error_console(), quiet=as_json) as on_step:
                 result = synthesise_network(compiled, request, on_step=on_step)
         write_page(compiled)
         if as_json:

@@ -44,6 +44,8 @@ VERIFY_SHARES: Mapping[str, float] = {
     "flip a bit": 20,
 }
 """The same for the steps of checking a compile again."""
+SYNTHESIS_SHARES: Mapping[str, float] = {"synthesise": 50, "place and route": 50}
+"""The same for synthesis; not all families have the second step."""
 INFER_SHARES: Mapping[str, float] = {"load": 0, "read data": 80, "run": 5, "write": 15}
 """The same for answering on many samples from a CSV file; how long loading takes says nothing about the rest."""
 

@@ -20,6 +20,7 @@ from difflut import save_model
 from difflut_compiler.compiled import CompiledNetwork, load_compiled
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
+from difflut_compiler.progress import SYNTHESIS_SHARES
 from difflut_compiler.synth import (
     FAMILIES,
     SynthesisRequest,
@@ -261,6 +262,14 @@ def test_signals_are_found_in_the_names_of_cells(name: str, signal: str) -> None
     assert signal_of(name) == signal
 
 
+def synthesise_in_steps(compiled: CompiledNetwork, request: SynthesisRequest) -> tuple[SynthesisResult, list[str]]:
+    """The result, and the steps that began, which are those that were announced."""
+    begun: list[str] = []
+    result = synthesise_network(compiled, request, on_step=begun.append)
+    assert tuple(begun) == request.steps()
+    return result, begun
+
+
 # -- place and route ---------------------------------------------------------------------------------------------------
 
 
@@ -285,7 +294,8 @@ def placed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.TemporaryDirectory", Kept)
         patch.setattr(synth_run, "replace_folder", lambda folder, contents: None)
-        result = synthesise_network(compiled, SynthesisRequest(family.name))
+        result, begun = synthesise_in_steps(compiled, SynthesisRequest(family.name))
+    assert begun == list(SYNTHESIS_SHARES)
     return compiled, result, scratch
 
 
@@ -429,7 +439,8 @@ def test_without_nextpnr_the_cells_are_counted_and_the_result_says_what_to_insta
     family: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(synth_run, "missing_tools", lambda names: f"{names[0]} is not installed (pip install it)")
-    result = synthesise_network(load_compiled(out), SynthesisRequest(family))
+    result, begun = synthesise_in_steps(load_compiled(out), SynthesisRequest(family))
+    assert begun == list(SYNTHESIS_SHARES)[:-1]
     assert result.place_and_route is None
     assert result.not_placed == f"nextpnr-{family} is not installed (pip install it)"
     assert result.synthesis.network.luts > 0

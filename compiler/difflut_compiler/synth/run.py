@@ -49,6 +49,10 @@ class SynthesisRequest:
             raise CompilerError(f"the frequency must be above 0 MHz, not {self.frequency_mhz:g}")
         return family
 
+    def steps(self) -> tuple[str, ...]:
+        """The steps that it takes here and now."""
+        return ("synthesise",) if _why_not_placed(self.check(), self) else ("synthesise", "place and route")
+
 
 def synthesise_network(
     compiled: CompiledNetwork, request: SynthesisRequest, *, on_step: Callable[[str], None] = lambda step: None
@@ -62,7 +66,7 @@ def synthesise_network(
         raise ToolMissingError(missing)
     with tempfile.TemporaryDirectory(prefix="difflut-") as scratch:
         folder = Path(scratch)
-        on_step(f"synthesise for {family.title}")
+        on_step("synthesise")
         synthesis = synthesise(plan, layers, family, folder)
         placed, not_placed = None, _why_not_placed(family, request)
         if not not_placed:
