@@ -486,19 +486,18 @@ INTERRUPTIONS: dict[str, tuple[Callable[[dict[str, Path]], list[str | Path]], st
         "simulate",
         signal.SIGINT,
     ),
-    "infer": (lambda have: [have["out"], "--data", have["data"]], "run", signal.SIGTERM),
     "verify": (lambda have: [have["out"]], "prove files", signal.SIGTERM),
     "synth": (lambda have: [have["out"], "--family", "xilinx"], "synthesise", signal.SIGTERM),
     "publish": (
         lambda have: [have["model"], "--name", "toy", "--data", have["data"], "-o", have["out"]],
-        "measure and write",
+        "load",
         signal.SIGINT,
     ),
 }
 """How to run a command for a while, words in what it says of its progress, and the signal that then comes."""
 
-BRIEF = {*LISTS, "reload", "import", "info", "plot", "report"}
-"""Commands that are over in seconds and write one file, at once, or none."""
+BRIEF = {*LISTS, "reload", "import", "infer", "info", "plot", "report"}
+"""Commands that are over in seconds on small networks and write one file, at once, or none."""
 
 
 @pytest.mark.parametrize("name", INTERRUPTIONS)
