@@ -309,8 +309,7 @@ def test_kernels_stay_within_their_arrays(kind: str) -> None:
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck", "synccheck", "initcheck"])
 def test_compute_sanitizer_finds_nothing(tool: str) -> None:
     sanitizer = shutil.which("compute-sanitizer")
-    if sanitizer is None:
-        pytest.skip("compute-sanitizer is not installed; it comes with the CUDA toolkit")
+    assert sanitizer is not None, "compute-sanitizer is not installed; it comes with the CUDA toolkit"
     done = run_watched([sanitizer, "--tool", tool, "--error-exitcode", "9"], "cuda")
     assert done.returncode == 0, done.stdout
 
