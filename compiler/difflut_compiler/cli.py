@@ -721,7 +721,7 @@ def _reporting_errors(debug: bool) -> Iterator[None]:
         yield
     except (DifflutError, CompilerError) as error:
         if debug:
-            raise
+            traceback.print_exc()
         _fail(str(error), error.exit_code if isinstance(error, CompilerError) else EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         _fail("interrupted; what was finished before is still there", EXIT_INTERRUPTED)
@@ -731,7 +731,7 @@ def _reporting_errors(debug: bool) -> Iterator[None]:
         raise typer.Exit(EXIT_BAD_INPUT) from None
     except OSError as error:
         if debug:
-            raise
+            traceback.print_exc()
         _fail(f"{error.filename or 'a file'}: {error.strerror}", EXIT_BAD_INPUT)
 
 

@@ -561,8 +561,10 @@ def test_an_error_in_the_middle_leaves_an_earlier_result_alone(
 
 def test_debug_shows_where_an_error_comes_from(model_file: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["compile", str(model_file), "-t", "abel", "-o", str(tmp_path), "--debug"])
-    assert result.exit_code == 1
-    assert "there is no target 'abel'" in str(result.exception)
+    assert result.exit_code == 2
+    traceback, _, sentence = result.stderr.rpartition("\nerror: ")
+    assert "Traceback" in traceback and "in find_target" in traceback
+    assert "there is no target 'abel'" in sentence
 
 
 # -- names and lists ---------------------------------------------------------------------------------------------------
