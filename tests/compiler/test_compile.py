@@ -563,7 +563,8 @@ def test_debug_shows_where_an_error_comes_from(model_file: Path, tmp_path: Path)
     result = CliRunner().invoke(app, ["compile", str(model_file), "-t", "abel", "-o", str(tmp_path), "--debug"])
     assert result.exit_code == 2
     traceback, _, sentence = result.stderr.rpartition("\nerror: ")
-    assert "Traceback" in traceback and "in find_target" in traceback
+    assert "Traceback" in traceback
+    assert "in find_target" in traceback
     assert "there is no target 'abel'" in sentence
 
 
