@@ -1,8 +1,9 @@
 """Random models of every kind, compiled and run: C for each, Verilog and VHDL for a share; all answer as PyTorch does.
 
-A model follows from one seed: the kind of network, nodes, encoder, layers, their options, the input format, the
-pipeline, the interface and the size of LUTs. The oracle is the model in evaluation mode. What answers is the compiled C
-program, and for hardware a bench written by hand (`plain_simulation`), or cocotb's for interfaces that are not plain.
+A model and how it is compiled follow from one seed: the kind of network, nodes, encoder, layers and their options, the
+input format, and every option of a compile that changes the hardware. The oracle is the model in evaluation mode; with
+accuracy budgets, the graph after them, node by node, once it has been found to keep the budgets. What answers is the
+compiled C program, and for hardware a bench written by hand (`plain_simulation`), or cocotb's if it has further ports.
 From the root of the repository::
 
     PYTHONPATH=. python rtl_tests/fuzz.py --count 2000
@@ -13,6 +14,8 @@ A failure prints the command that repeats it.
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import random
 import subprocess
 import sys
@@ -21,205 +24,210 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-from difflut import REGISTRY, ModelConfig, build_model
-from difflut.errors import ConfigError
+from difflut import save_model
 from difflut.models import BaseLUTModel
-from difflut_compiler.emit import BuildPlan, emit
+from difflut_compiler.accuracy import LabelledData
+from difflut_compiler.driver import Built, CompileRequest, StepClock, build
+from difflut_compiler.emit import BuildPlan
+from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.interface import PLAIN, Interface
-from difflut_compiler.lower import lower
-from difflut_compiler.passes import LUT_INPUTS, expanding_passes, optimising_passes, run_passes
-from difflut_compiler.schedule import PIPELINES, schedule
-from difflut_compiler.targets import TARGETS
+from difflut_compiler.interface import INTERFACES, PLAIN, Interface
+from difflut_compiler.passes import LUT_INPUTS
+from difflut_compiler.schedule import PIPELINES
 from difflut_compiler.verify.languages import LANGUAGES
-from difflut_compiler.verify.simulate import pack_features, simulate
-from difflut_compiler.verify.vectors import make_vectors
+from difflut_compiler.verify.simulate import compare_answers, pack_features, simulate
 from plain_simulation import answers
+from random_models import draw_model, names_of
 from tests.compiler.needs import need
-from tests.compiler.random_graphs import Inputs
+from tests.compiler.random_graphs import Inputs, slow_outputs
 
 SAMPLES = 150
+DATA_SAMPLES = 40
+WRONG_LABELS = 0.2
 HARDWARE = ("verilog", "vhdl", "systemverilog")
 EVERY_HARDWARE = 6
 """One model in this many is also simulated in one of the hardware languages."""
-Choices = Mapping[str, Sequence[Any]]
+PIPELINES_TRIED = (*PIPELINES, "1", "3", "5", "period:6", "period:4:ecp5")
+STREAM_BITS = (32, 8, 16, 64)
+BUDGETS = (0.0, 5.0, 30.0)
+SHARE = 0.25
+"""How often an option that is off by default is on."""
+NOT_DRAWN = frozenset({"model_path", "target", "top", "data", "simulator", "count_luts"})
+"""What a request for a compile has beside its options."""
 
-NODE_OPTIONS: Mapping[str, Choices] = {
-    "difflogic": {},
-    "dwn": {},
-    "dwn_stable": {"gradient_scale": [0.5, 1.25], "learn_gradient_scale": [False, True]},
-    "fourier": {"use_all_frequencies": [False, True], "max_amplitude": [0.5, 1.0]},
-    "hybrid": {},
-    "linear_lut": {},
-    "neurallut": {
-        "hidden_width": [1, 3, 8],
-        "depth": [1, 2, 3],
-        "skip_interval": [1, 2],
-        "activation": ["relu", "tanh"],
-    },
-    "polylut": {"degree": [1, 2, 3]},
-    "probabilistic": {"temperature": [0.5, 1.0]},
-    "warp": {"temperature": [0.5, 2.0]},
-}
-LAYER_OPTIONS: Mapping[str, Choices] = {
-    "feature_groups": {},
-    "learnable": {"num_candidates": [1, 4, 16], "input_groups": [1, 2]},
-    "random": {"ensure_full_input_coverage": [False, True], "input_groups": [1, 2]},
-}
-PIPELINES_TRIED = (*PIPELINES, "1", "5", "period:6")
-INTERFACES_TRIED = (PLAIN, PLAIN, Interface("valid"), Interface("axi-stream", 8), Interface("axi-stream", 64))
-MODELS = ("feedforward", "feedforward", "convnet")
-ENCODER_BITS = {name: 3 if name in ("binary", "gray", "sign_magnitude") else 5 for name in REGISTRY.list_encoders()}
+Answers = Mapping[str, Inputs]
 
 
-class Drawn(NamedTuple):
-    """A model in evaluation mode and how it is to be compiled."""
+def _is_allowed(what: Interface | CompileRequest) -> bool:
+    try:
+        what.check()
+    except CompilerError:
+        return False
+    return True
+
+
+def list_interfaces() -> list[Interface]:
+    """Every kind with every combination of switches that it takes, streams of several widths."""
+    switches = [one.name for one in fields(Interface) if one.type == "bool"]
+    found = [
+        Interface(kind, bits, **dict(zip(switches, values, strict=True)))
+        for kind in INTERFACES
+        for bits in (STREAM_BITS if kind == "axi-stream" else STREAM_BITS[:1])
+        for values in itertools.product([False, True], repeat=len(switches))
+    ]
+    return [one for one in found if _is_allowed(one)]
+
+
+INTERFACES_TRIED = list_interfaces()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A model in evaluation mode, the options of its compile, and how many models were refused before this one."""
 
     model: BaseLUTModel
-    config: ModelConfig
-    pipeline: str
-    interface: Interface
-    lut_inputs: int
+    options: Mapping[str, Any]
     refused: int
-    """How many drawn configurations were refused by the library before this one."""
+    data_seed: int
+
+    @property
+    def budgets(self) -> list[float]:
+        """Percentage points of accuracy that may be lost."""
+        return [value for name, value in self.options.items() if name.endswith("_budget") and value is not None]
+
+    def names(self, languages: Sequence[str]) -> set[str]:
+        """What was drawn, to be counted: registered names, languages, and options that acted and are on."""
+        options = dict(self.options)
+        interface = options.pop("interface")
+        if set(languages) & set(HARDWARE):
+            options |= vars(interface)
+        else:
+            del options["pipeline"]
+        chosen = {f"{name} {value}" for name, value in options.items() if value not in (None, False)}
+        return names_of(self.model.config) | chosen | set(languages)
 
 
 def draw(seed: int) -> Drawn:
-    """The model of a seed. What the library refuses to build is drawn anew."""
+    """The model of a seed and the options of its compile."""
     chance = random.Random(seed)
-    for refused in range(200):
-        try:
-            config = _draw_config(chance)
-            model = _make_model(config, chance)
-            pipeline, interface = chance.choice(PIPELINES_TRIED), chance.choice(INTERFACES_TRIED)
-            return Drawn(model, config, pipeline, interface, chance.choice(LUT_INPUTS), refused)
-        except ConfigError:
-            continue
-    raise AssertionError(f"seed {seed}: no configuration of 200 can be built")
+    model, refused = draw_model(chance)
+    return Drawn(model, draw_options(chance), refused, chance.getrandbits(30))
 
 
-def _draw_config(chance: random.Random) -> ModelConfig:
-    model_type = chance.choice(MODELS)
-    layer_type = chance.choice(REGISTRY.list_layers())
-    node_type = chance.choice(REGISTRY.list_nodes())
-    encoder = chance.choice(REGISTRY.list_encoders())
-    bits = chance.randint(1, 8)
-    config: dict[str, Any] = {
-        "model_type": model_type,
-        "layer_type": layer_type,
-        "node_type": node_type,
-        "encoder_config": {
-            "name": encoder,
-            "num_bits": chance.randint(1, ENCODER_BITS[encoder]),
-            "feature_wise": chance.random() < 0.8,
-        },
-        "node_input_dim": chance.choice([1, 2, 2, 3, 4, 5, 6]),
-        "layer_widths": [chance.randint(1, 24) for _ in range(chance.randint(1, 3))],
-        "num_classes": chance.choice([1, 2, 3, 4, 7, 10]),
-        "seed": chance.getrandbits(30),
-        "node_kwargs": _choose(chance, NODE_OPTIONS[node_type]),
-        "layer_kwargs": _choose(chance, LAYER_OPTIONS[layer_type]),
-        "input_format": {"bits": bits, "signed": chance.random() < 0.5, "scale": 2.0 ** chance.randint(-4, 2)},
-    }
-    if chance.random() < 0.2:
-        config["node_kwargs"]["output_dim"] = chance.randint(1, 3)
-    if model_type == "convnet":
-        config["params"] = _draw_images(chance)
-    return ModelConfig(**config)
-
-
-def _choose(chance: random.Random, options: Choices) -> dict[str, Any]:
-    """Some of the options, each with one of its values."""
-    return {name: chance.choice(values) for name, values in options.items() if chance.random() < 0.5}
-
-
-def _draw_images(chance: random.Random) -> dict[str, Any]:
-    size = chance.randint(2, 5)
-    convolutions = []
-    for _ in range(chance.randint(1, 2)):
-        one: dict[str, Any] = {
-            "out_channels": chance.randint(1, 3),
-            "receptive_field": chance.randint(1, 3),
-            "padding": chance.randint(0, 1),
-            "stride": chance.randint(1, 2),
-            "tree_depth": chance.randint(0, 1),
-            "n_inputs_per_node": chance.randint(1, 4),
+def draw_options(chance: random.Random) -> dict[str, Any]:
+    """Options of a compile for hardware; those that do not go with the interface are drawn anew."""
+    interface = chance.choice(INTERFACES_TRIED) if chance.random() < 0.5 else PLAIN
+    while True:
+        options: dict[str, Any] = {
+            "pipeline": chance.choice(PIPELINES_TRIED),
+            "interface": interface,
+            "scores": chance.random() < SHARE,
+            "lut_inputs": chance.choice(LUT_INPUTS),
+            "encoder_budget": chance.choice(BUDGETS) if chance.random() < SHARE else None,
+            "lut_budget": chance.choice(BUDGETS) if chance.random() < SHARE else None,
         }
-        if chance.random() < 0.4:
-            one["pool"] = 2
-        convolutions.append(one)
-    return {"image_shape": [chance.randint(1, 2), size, size], "convolutions": convolutions}
+        if _is_allowed(CompileRequest(Path(), "verilog", "net", **options)):
+            return options
 
 
-def _make_model(config: ModelConfig, chance: random.Random) -> BaseLUTModel:
-    """A fitted model with random weights."""
-    shape = config.params.get("image_shape")
-    features = shape[0] * shape[1] * shape[2] if shape else chance.randint(1, 8)
-    generator = torch.Generator().manual_seed(chance.getrandbits(40))
-    model = build_model(config)
-    assert isinstance(model, BaseLUTModel)
-    data = torch.randn(40, features, generator=generator) * 4 ** chance.uniform(-1, 1)
-    model.fit_encoder(model.input_format.quantize(data))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return model.eval()
-
-
-def check(seed: int, languages: Sequence[str], folder: Path) -> Drawn:
-    """Compile the model of a seed to each language and compare all answers; raises ``AssertionError`` otherwise."""
-    drawn = draw(seed)
-    graph = lower(drawn.model, "network")
-    inputs = make_vectors(graph, None).inputs[:SAMPLES]
-    expected = model_answers(drawn.model, inputs)
-    run_passes(graph, optimising_passes(drawn.lut_inputs), inputs)
-    run_passes(graph, expanding_passes(drawn.lut_inputs), inputs, repeat=False)
+def check(drawn: Drawn, languages: Sequence[str], folder: Path) -> None:
+    """Compile a model to each language and compare all answers; raises an error if any differs."""
+    save_model(drawn.model, folder / "model.pth")
+    data = write_data(drawn, folder / "data.npz") if drawn.budgets else None
     for language in languages:
+        built = compile_to(language, drawn, folder)
+        reference = built.reference
+        assert reference.first_rung.status == "passed", f"{language}: {reference.first_rung.reason}"
+        inputs = reference.vectors.inputs[:SAMPLES]
+        expected = model_answers(drawn.model, inputs)
+        if data is not None:
+            check_budgets(reference.lowered, data, drawn)
+            expected = {name: np.array(found) for name, found in slow_outputs(reference.lowered, inputs).items()}
+        expected = {name: expected[name] for name in built.plan.outputs}
         place = folder / language
-        place.mkdir(parents=True)
-        in_hardware = language in HARDWARE
-        scheduled = schedule(graph, drawn.pipeline if in_hardware else "none")
-        plan = emit(scheduled, TARGETS[language], "net", drawn.interface if in_hardware else PLAIN)
-        if not plan.interface.is_plain:
-            simulator = LANGUAGES[language].simulators[0]
-            simulate(plan, graph, inputs, {"class_index": np.array(expected)}, simulator, place)
-            continue
-        found = run_hardware(plan, graph, inputs, place) if in_hardware else run_c(plan, inputs, place)
-        wrong = [sample for sample, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1]]
-        assert not wrong, (
-            f"{language}: {len(wrong)} of {len(expected)} answers are wrong, first sample {wrong[0]}: "
-            f"{found[wrong[0]]}, the model says {expected[wrong[0]]}"
-        )
-    return drawn
+        place.mkdir()
+        compare(language, built, inputs, expected, place)
 
 
-def model_answers(model: BaseLUTModel, inputs: Inputs) -> list[int]:
-    """The class of every sample, the lowest of equal ones, by the model in evaluation mode."""
+def compile_to(language: str, drawn: Drawn, folder: Path) -> Built:
+    """The files of a compile in a language; what needs a clock is left out where there is none."""
+    data = str(folder / "data.npz") if drawn.budgets else None
+    request = CompileRequest(folder / "model.pth", language, "net", data=data, **drawn.options)
+    if language not in HARDWARE:
+        request = replace(request, pipeline=None, interface=PLAIN)
+    request.check()
+    return build(request, StepClock())
+
+
+def compare(language: str, built: Built, inputs: Inputs, expected: Answers, folder: Path) -> None:
+    """Run the files on ``inputs`` and compare with what is ``expected`` of every output."""
+    plan, graph = built.plan, built.scheduled.graph
+    if language not in HARDWARE:
+        compare_answers(run_c(plan, inputs, folder), expected)
+    elif plan.interface == PLAIN and list(expected) == ["class_index"]:
+        compare_answers({"class_index": run_hardware(plan, graph, inputs, folder)}, expected)
+    else:
+        simulate(plan, graph, inputs, expected, LANGUAGES[language].simulators[0], folder)
+
+
+def write_data(drawn: Drawn, path: Path) -> LabelledData:
+    """Random samples with the model's classes, some of them changed; returns the training part."""
+    generator = np.random.default_rng(drawn.data_seed)
+    form, features = drawn.model.input_format, drawn.model.config.input_size
+    assert features is not None
+    arrays: dict[str, Any] = {"class_names": np.array(drawn.model.class_names)}
+    for part in ("train", "test"):
+        inputs = generator.integers(form.min_integer, form.max_integer + 1, (DATA_SAMPLES, features))
+        labels = model_answers(drawn.model, inputs)["class_index"]
+        wrong = generator.random(DATA_SAMPLES) < WRONG_LABELS
+        labels[wrong] = generator.integers(0, len(drawn.model.class_names), int(wrong.sum()))
+        arrays |= {f"x_{part}": form.to_reals(torch.from_numpy(inputs)).numpy(), f"y_{part}": labels}
+        if part == "train":
+            training = LabelledData("training", inputs, labels)
+    np.savez(path, **arrays)
+    return training
+
+
+def check_budgets(approximated: LutGraph, training: LabelledData, drawn: Drawn) -> None:
+    """The approximated graph is right on the training samples as often as the budgets demand."""
+    before = model_answers(drawn.model, training.inputs)["class_index"] == training.labels
+    after = np.array(slow_outputs(approximated, training.inputs)["class_index"]) == training.labels
+    allowed = sum(math.floor(budget / 100 * len(training.labels)) for budget in drawn.budgets)
+    assert before.sum() - after.sum() <= allowed, f"{before.sum() - after.sum()} samples lost, {allowed} allowed"
+
+
+def model_answers(model: BaseLUTModel, inputs: Inputs) -> dict[str, Inputs]:
+    """The class of every sample, the lowest of equal ones, and its votes, by the model in evaluation mode."""
+    reals = model.input_format.to_reals(torch.from_numpy(inputs))
     with torch.no_grad():
-        scores = model(model.input_format.to_reals(torch.from_numpy(inputs)))
-    return [row.index(max(row)) for row in scores.tolist()]
+        scores, votes = model(reals).tolist(), model.class_counts(reals).to(torch.int64).numpy()
+    classes = {"class_index": np.array([row.index(max(row)) for row in scores])}
+    return classes | {f"score_{number}": column for number, column in enumerate(votes.T)}
 
 
-def run_c(plan: BuildPlan, inputs: Inputs, folder: Path) -> list[int]:
+def run_c(plan: BuildPlan, inputs: Inputs, folder: Path) -> dict[str, Inputs]:
     """The answers of the compiled program."""
     plan.write(folder)
     command = [str(need("gcc")), "-std=c99", "-O0", "-o", "program", f"{plan.top}_test.c"]
     subprocess.run(command, cwd=folder, check=True)
     rows = "\n".join(" ".join(map(str, row)) for row in inputs.tolist())
     done = subprocess.run([folder / "program", "-"], input=rows, capture_output=True, text=True, check=True)
-    return [int(line) for line in done.stdout.splitlines()]
+    table = np.array(done.stdout.split(), dtype=np.int64).reshape(len(inputs), -1)
+    return dict(zip(plan.outputs, table.T, strict=True))
 
 
-def run_hardware(plan: BuildPlan, graph: LutGraph, inputs: Inputs, folder: Path) -> list[int | str]:
-    """The answers in simulation; an undefined one as it is printed."""
+def run_hardware(plan: BuildPlan, graph: LutGraph, inputs: Inputs, folder: Path) -> Inputs:
+    """The answers in simulation; -1 for an undefined one."""
     printed = answers(plan, pack_features(graph, inputs), folder)
-    return [int(bits, 2) if set(bits) <= {"0", "1"} else bits for bits in printed]
+    assert len(printed) == len(inputs), f"{len(printed)} answers to {len(inputs)} samples"
+    return np.array([int(bits, 2) if set(bits) <= {"0", "1"} else -1 for bits in printed])
 
 
 def languages_of(number: int, everything: bool = False) -> list[str]:
@@ -239,19 +247,16 @@ def fuzz(first_seed: int, count: int, *, everything: bool = False) -> tuple[list
         try:
             with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # classes with fewer votes than others are on purpose
-                drawn = check(seed, languages, Path(folder))
+                drawn = draw(seed)
+                check(drawn, languages, Path(folder))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the seed that shows it must be printed
             failures.append(
                 f"seed {seed}: {type(error).__name__}: {error}\n"
                 f"  repeat with: PYTHONPATH=. python rtl_tests/fuzz.py --seed {seed} --count 1 --everything"
             )
             continue
-        config = drawn.config
-        names = (config.model_type, config.layer_type, config.node_type, config.encoder_config["name"], *languages)
-        names += (f"{drawn.lut_inputs} inputs",)
-        if set(languages) & set(HARDWARE):
-            names += (drawn.interface.kind, drawn.pipeline)
-        drawn_names.update([*names, "refused"] if drawn.refused else names)
+        drawn_names.update(drawn.names(languages))
+        drawn_names["refused"] += drawn.refused
     return failures, drawn_names
 
 

@@ -2,69 +2,130 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fuzz
+import random_models
 from difflut import REGISTRY
-from difflut_compiler.graph import LutGraph
+from difflut_compiler.accuracy import LabelledData
+from difflut_compiler.driver import Built, CompileRequest, StepClock, build
+from difflut_compiler.emit import emit
+from difflut_compiler.errors import MismatchError
+from difflut_compiler.interface import INTERFACES, PLAIN, Interface
 from difflut_compiler.lower import lower
-from difflut_compiler.ops import Lut
+from difflut_compiler.reload import complement_tables
+from difflut_compiler.targets import TARGETS
+from tests.compiler.models import make_model
 from tests.compiler.needs import need
+from tests.compiler.random_graphs import random_inputs
 
 MODELS = 100
 
 
 def test_a_hundred_random_models() -> None:
-    for tool in ("gcc", "iverilog", "ghdl"):
+    for tool in ("gcc", "iverilog", "ghdl", "cocotb"):
         need(tool)
     failures, drawn = fuzz.fuzz(0, MODELS)
     assert not failures, "\n".join(failures)
     assert drawn["c"] == MODELS
     assert sum(drawn[language] for language in fuzz.HARDWARE) >= MODELS // fuzz.EVERY_HARDWARE
     names = [*REGISTRY.list_nodes(), *REGISTRY.list_encoders(), *REGISTRY.list_layers(), *fuzz.HARDWARE]
+    names += [*random_models.CONFIGS, "scores True", *(f"kind {kind}" for kind in INTERFACES)]
+    names += ["clock_enable True", "reset True", "reloadable True"]
     assert [name for name in names if not drawn[name]] == []
 
 
-ONCE_WRONG = {1048: "a bit of a code that is constant in this input format, beside a comparator that is constant, too"}
-
-
-@pytest.mark.parametrize("seed", ONCE_WRONG, ids=ONCE_WRONG.get)
-@pytest.mark.filterwarnings("ignore:GroupSum")
-def test_models_that_once_failed(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoder", REGISTRY.list_encoders())
+def test_encoders_that_words_of_one_bit_make_constant(encoder: str, tmp_path: Path) -> None:
+    """Where bits of a code are constants beside comparators that are constants, too."""
     need("gcc")
-    fuzz.check(seed, ["c"], tmp_path)
+    form = {"bits": 1, "signed": True, "scale": 4.0}
+    model = make_model(8, encoder_config={"name": encoder, "num_bits": 3}, layer_widths=[9, 15], input_format=form)
+    options = {**fuzz.draw(0).options, "interface": PLAIN}
+    fuzz.check(fuzz.Drawn(model, options, refused=0, data_seed=0), ["c"], tmp_path)
 
 
-def test_options_are_drawn_for_everything_that_is_registered() -> None:
-    assert set(fuzz.NODE_OPTIONS) == set(REGISTRY.list_nodes())
-    assert set(fuzz.LAYER_OPTIONS) == set(REGISTRY.list_layers())
+TRAINING_ONLY = frozenset(
+    """use_cuda generator regularizers layer_config tau_start tau_min tau_decay_iters ste grad_factor routing_tau
+    init_fn init_kwargs""".split()
+)
+"""Arguments that change how a network learns, not what one with given weights answers."""
+GIVEN = frozenset(
+    {"self", "input_dim", "num_nodes", "input_size", "output_size", "node_type", "n", "node_kwargs", "seed"}
+)
+"""Arguments that a model's configuration passes on by itself; they are drawn with it."""
+
+
+def arguments_of(function: Callable[..., Any]) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {one.name for one in parameters if one.kind is not one.VAR_KEYWORD} - TRAINING_ONLY - GIVEN
+
+
+def test_every_option_of_everything_that_is_registered_is_drawn() -> None:
+    for kind, names, get in (
+        (random_models.NODE_OPTIONS, REGISTRY.list_nodes(), REGISTRY.get_node),
+        (random_models.LAYER_OPTIONS, REGISTRY.list_layers(), REGISTRY.get_layer),
+    ):
+        assert set(kind) == set(names)
+        for name in names:
+            assert set(kind[name]) == arguments_of(get(name).__init__) - {"output_dim"}, name
+    models: Iterable[str] = REGISTRY.list_models()
+    drawn = {REGISTRY.get_model(name) for name in random_models.CONFIGS}
+    assert drawn == {REGISTRY.get_model(name) for name in models}
+
+
+def test_every_option_of_a_compile_is_drawn() -> None:
+    options = set(fuzz.draw(0).options)
+    assert options | fuzz.NOT_DRAWN == {one.name for one in fields(CompileRequest)}
+    assert not options & fuzz.NOT_DRAWN
+    for one in fields(Interface):
+        assert len({getattr(interface, one.name) for interface in fuzz.INTERFACES_TRIED}) > 1, one.name
 
 
 def test_a_seed_is_always_the_same_model() -> None:
     first, second = fuzz.draw(7), fuzz.draw(7)
-    assert first.config == second.config
-    assert fuzz.draw(8).config != first.config
+    assert (first.model.config, first.options) == (second.model.config, second.options)
+    assert fuzz.draw(8).model.config != first.model.config
     assert all(first.model.state_dict()[name].equal(value) for name, value in second.model.state_dict().items())
 
 
+@pytest.mark.parametrize("interface", [PLAIN, Interface("valid"), Interface(reset=True)], ids=str)
 @pytest.mark.parametrize("language", ["c", *fuzz.HARDWARE])
-def test_a_wrong_network_is_found(language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    need("gcc")
-    need("ghdl" if language == "vhdl" else "iverilog")
+def test_a_wrong_network_is_found(
+    language: str, interface: Interface, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tool in ("gcc", "cocotb", "ghdl" if language == "vhdl" else "iverilog"):
+        need(tool)
 
-    def lower_another(model: object, name: str) -> LutGraph:
-        graph = lower(model, name)  # type: ignore[arg-type]
-        for net in list(graph):
-            op = graph.node(net).op
-            if isinstance(op, Lut):
-                graph.replace(net, Lut(op.fan_in, op.table ^ (1 << (1 << op.fan_in)) - 1), graph.node(net).operands)
-        return graph
+    def build_another(request: CompileRequest, clock: StepClock) -> Built:
+        built = build(request, clock)
+        other = replace(built.scheduled, graph=complement_tables(built.scheduled.graph))
+        return replace(built, plan=emit(other, TARGETS[language], "net", request.interface))
 
-    monkeypatch.setattr(fuzz, "lower", lower_another)
-    with pytest.raises(AssertionError, match=f"{language}: [0-9]+ of [0-9]+ answers are wrong, first sample"):
-        fuzz.check(2, [language], tmp_path)
+    monkeypatch.setattr(fuzz, "build", build_another)
+    drawn = fuzz.draw(2)
+    drawn = replace(drawn, options={**drawn.options, "interface": interface, "pipeline": "layers"})
+    with pytest.raises(MismatchError, match=r"[0-9]+ of [0-9]+ answers are wrong, first sample"):
+        fuzz.check(drawn, [language], tmp_path)
+
+
+def test_a_network_that_costs_more_than_its_budget_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = fuzz.draw(3)
+    assert drawn.budgets == [30.0]
+    graph = lower(drawn.model, "net")
+    inputs = random_inputs(graph, 40)
+    training = LabelledData("training", inputs, fuzz.model_answers(drawn.model, inputs)["class_index"])
+    fuzz.check_budgets(graph, training, drawn)
+    always_wrong = replace(training, labels=training.labels + 1)
+    monkeypatch.setattr(fuzz, "model_answers", lambda model, inputs: {"class_index": always_wrong.labels})
+    with pytest.raises(AssertionError, match="40 samples lost, 12 allowed"):
+        fuzz.check_budgets(graph, always_wrong, drawn)
 
 
 def test_a_failure_prints_how_to_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:

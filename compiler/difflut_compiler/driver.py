@@ -178,7 +178,7 @@ class StepClock:
 
 
 @dataclass(frozen=True)
-class _Built:
+class Built:
     """What the steps up to the hardware's text have made: everything that the checks look at."""
 
     reference: Reference
@@ -200,7 +200,7 @@ def compile_model(
     """
     request.check()
     clock = StepClock(on_step)
-    built = _build(request, clock, observer)
+    built = build(request, clock, observer)
     with tempfile.TemporaryDirectory(prefix="difflut-") as name:
         folder, reference = Path(name), built.reference
         checks = FileChecks(
@@ -251,8 +251,8 @@ def compile_model(
     )
 
 
-def _build(request: CompileRequest, clock: StepClock, observer: Observer | None) -> _Built:
-    """From the model file to the hardware's text."""
+def build(request: CompileRequest, clock: StepClock, observer: Observer | None = None) -> Built:
+    """From the model file to the hardware's text, before any check but that of the lowered graph."""
     with clock.step("read and evaluate"):
         reference = read_reference(
             request.model_path,
@@ -273,7 +273,7 @@ def _build(request: CompileRequest, clock: StepClock, observer: Observer | None)
         scheduled.graph.verify()
     with clock.step("emit"):
         plan = emit(scheduled, find_target(request.target), request.top, request.interface)
-    return _Built(reference, optimised_size, graph, scheduled, plan, steps, len(sample))
+    return Built(reference, optimised_size, graph, scheduled, plan, steps, len(sample))
 
 
 def _choose_passes(request: CompileRequest, graph: LutGraph) -> tuple[Sequence[Pass], Sequence[Pass]]:
@@ -283,12 +283,12 @@ def _choose_passes(request: CompileRequest, graph: LutGraph) -> tuple[Sequence[P
     return optimising_passes(request.lut_inputs), expanding_passes(request.lut_inputs)
 
 
-def _prove_passes(built: _Built, folder: Path) -> Finding:
+def _prove_passes(built: Built, folder: Path) -> Finding:
     lowered = built.reference.lowered
     return ladder.check_passes(lowered, built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
 
 
-def _synthesis(request: CompileRequest, built: _Built, folder: Path) -> SynthesisCount | None:
+def _synthesis(request: CompileRequest, built: Built, folder: Path) -> SynthesisCount | None:
     """The LUTs that Yosys makes of the hardware, if that is wanted and can be known."""
     wanted = request.count_luts
     if wanted is None:
@@ -306,7 +306,7 @@ def _input_port(graph: LutGraph, scale: float) -> InputPort:
     return InputPort(len(words), words[0].bits, words[0].signed, scale)
 
 
-def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | None:
+def _accuracy(built: Built, simulated: SimulationResult | None) -> Accuracy | None:
     data = built.reference.data
     if data is None or built.reference.model_classes is None:
         return None
@@ -331,7 +331,7 @@ def _accuracy(built: _Built, simulated: SimulationResult | None) -> Accuracy | N
     )
 
 
-def _first_samples(built: _Built, simulated: SimulationResult | None) -> FirstSamples:
+def _first_samples(built: Built, simulated: SimulationResult | None) -> FirstSamples:
     """The first samples of the data, or the first random inputs, with the answers of the simulation if it got there."""
     vectors = built.reference.vectors
     start = len(vectors.made) if built.reference.data is not None else vectors.corner_samples
