@@ -118,12 +118,12 @@ def draw(seed: int) -> Drawn:
     """The model of a seed and the options of its compile."""
     chance = random.Random(seed)
     model, refused = draw_model(chance)
-    return Drawn(model, draw_options(chance), refused, chance.getrandbits(30))
+    interface = INTERFACES_TRIED[seed // EVERY_HARDWARE % len(INTERFACES_TRIED)]  # each in turn, in every language
+    return Drawn(model, draw_options(chance, interface), refused, chance.getrandbits(30))
 
 
-def draw_options(chance: random.Random) -> dict[str, Any]:
+def draw_options(chance: random.Random, interface: Interface) -> dict[str, Any]:
     """Options of a compile for hardware; those that do not go with the interface are drawn anew."""
-    interface = chance.choice(INTERFACES_TRIED) if chance.random() < 0.5 else PLAIN
     while True:
         options: dict[str, Any] = {
             "pipeline": chance.choice(PIPELINES_TRIED),

@@ -17,7 +17,7 @@ from difflut_compiler.accuracy import LabelledData
 from difflut_compiler.driver import Built, CompileRequest, StepClock, build
 from difflut_compiler.emit import emit
 from difflut_compiler.errors import MismatchError
-from difflut_compiler.interface import INTERFACES, PLAIN, Interface
+from difflut_compiler.interface import PLAIN, Interface
 from difflut_compiler.lower import lower
 from difflut_compiler.reload import complement_tables
 from difflut_compiler.targets import TARGETS
@@ -36,8 +36,8 @@ def test_a_hundred_random_models() -> None:
     assert drawn["c"] == MODELS
     assert sum(drawn[language] for language in fuzz.HARDWARE) >= MODELS // fuzz.EVERY_HARDWARE
     names = [*REGISTRY.list_nodes(), *REGISTRY.list_encoders(), *REGISTRY.list_layers(), *fuzz.HARDWARE]
-    names += [*random_models.CONFIGS, "scores True", *(f"kind {kind}" for kind in INTERFACES)]
-    names += ["clock_enable True", "reset True", "reloadable True"]
+    names += [*random_models.CONFIGS, "scores True"]
+    names += [f"{name} {value}" for one in fuzz.INTERFACES_TRIED for name, value in vars(one).items() if value]
     assert [name for name in names if not drawn[name]] == []
 
 
