@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from difflut.layers.base_layer import DEFAULT_SEED, BaseLUTLayer
 from difflut.layers.layer_config import LayerConfig
-from difflut.layers.wiring import deal_groups, draw_covering_rows, draw_grouped_rows
+from difflut.layers.wiring import deal_groups, draw_covering_rows, draw_grouped_rows, list_groups
 from difflut.nodes.base_node import LutNode
 from difflut.nodes.node_config import NodeConfig
 from difflut.registry import register_layer
@@ -37,8 +37,9 @@ class LearnableLayer(BaseLUTLayer):
     ----------
     num_candidates : inputs each pin may choose from, capped at the inputs there are. The pins of a node have no
         candidate in common if there are ``n * num_candidates`` inputs to choose from.
-    input_groups : the inputs are that many equal groups of consecutive ones, and all candidates of a node are in one
-        group; the nodes are dealt to the groups evenly.
+    input_groups : the inputs are that many equal groups of consecutive ones, or the groups themselves, int64 (groups,
+        inputs per group), which may overlap. All candidates of a node are in one group; nodes are dealt to groups
+        evenly.
     routing_tau : temperature of the softmax that the logits' gradient is taken from. A low one confines learning to
         the candidates that are about as good as the best.
     tau_min, tau_decay_iters : how `update_tau` lowers it.
@@ -57,7 +58,7 @@ class LearnableLayer(BaseLUTLayer):
         seed: int = DEFAULT_SEED,
         *,
         num_candidates: int = 16,
-        input_groups: int = 1,
+        input_groups: int | Tensor = 1,
         routing_tau: float = 1.0,
         tau_min: float = 0.1,
         tau_decay_iters: int = 1000,
@@ -81,16 +82,17 @@ class LearnableLayer(BaseLUTLayer):
         self.routing_tau = anneal_tau(self.tau_start, self.tau_min, self.tau_decay_iters, iteration)
 
     def create_wiring(self, generator: torch.Generator) -> None:
-        groups = deal_groups(self.input_size, self._input_groups, self.output_size, generator)
-        group_size = self.input_size // self._input_groups
+        groups = list_groups(self.input_size, self._input_groups)
+        group_of_node = deal_groups(len(groups), self.output_size, generator)
+        group_size = groups.shape[1]
         count = min(self._num_candidates, group_size)
         shape = (self.output_size, self.n, count)
         if self.output_size * self.n * count > MAX_ROUTING_LOGITS:
             raise ValueError(f"LearnableLayer: {shape} candidates exceed {MAX_ROUTING_LOGITS} routing logits.")
         # One row of candidates for a whole node if the group has that many, else one for each of its pins.
         rows_per_node = 1 if self.n * count <= group_size else self.n
-        groups, width = groups.repeat_interleave(rows_per_node), self.n * count // rows_per_node
-        rows = draw_grouped_rows(draw_covering_rows, groups, group_size, width, generator)
+        group_of_row, width = group_of_node.repeat_interleave(rows_per_node), self.n * count // rows_per_node
+        rows = draw_grouped_rows(draw_covering_rows, group_of_row, groups, width, generator)
         self.register_buffer("candidates", rows.view(shape))
         # Near zero: every candidate is about equally likely, and which one starts is random.
         self.routing_logits = nn.Parameter(0.01 * torch.randn(shape, generator=generator))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from difflut.layers.base_layer import DEFAULT_SEED, BaseLUTLayer
 from difflut.layers.layer_config import LayerConfig
-from difflut.layers.wiring import deal_groups, draw_covering_rows, draw_distinct_rows, draw_grouped_rows
+from difflut.layers.wiring import deal_groups, draw_covering_rows, draw_distinct_rows, draw_grouped_rows, list_groups
 from difflut.nodes.base_node import LutNode
 from difflut.nodes.node_config import NodeConfig
 from difflut.registry import register_layer
@@ -26,8 +27,8 @@ class RandomLayer(BaseLUTLayer):
     ----------
     ensure_full_input_coverage : if false, each node draws its inputs on its own, so that inputs are used more or less
         often, and some perhaps not at all. The pins of a node differ nevertheless, as long as the inputs suffice.
-    input_groups : the inputs are that many equal groups of consecutive ones, and all pins of a node read one group;
-        the nodes are dealt to the groups evenly.
+    input_groups : the inputs are that many equal groups of consecutive ones, or the groups themselves, int64 (groups,
+        inputs per group), which may overlap. All pins of a node read one group; nodes are dealt to groups evenly.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class RandomLayer(BaseLUTLayer):
         seed: int = DEFAULT_SEED,
         *,
         ensure_full_input_coverage: bool = True,
-        input_groups: int = 1,
+        input_groups: int | Tensor = 1,
         layer_config: LayerConfig | None = None,
     ) -> None:
         if type(ensure_full_input_coverage) is not bool:
@@ -50,7 +51,7 @@ class RandomLayer(BaseLUTLayer):
         super().__init__(input_size, output_size, node_type, n, node_kwargs, seed, layer_config=layer_config)
 
     def create_wiring(self, generator: torch.Generator) -> None:
-        groups = deal_groups(self.input_size, self._input_groups, self.output_size, generator)
-        group_size = self.input_size // self._input_groups
-        wiring = draw_grouped_rows(self._draw_rows, groups, group_size, self.n, generator)
+        groups = list_groups(self.input_size, self._input_groups)
+        group_of_node = deal_groups(len(groups), self.output_size, generator)
+        wiring = draw_grouped_rows(self._draw_rows, group_of_node, groups, self.n, generator)
         self.register_buffer("mapping_indices", wiring)

@@ -49,28 +49,42 @@ def draw_distinct_rows(inputs: int, rows: int, width: int, generator: torch.Gene
     return torch.stack(pieces)
 
 
-def deal_groups(inputs: int, groups: int, nodes: int, generator: torch.Generator) -> Tensor:
-    """Deal nodes to groups of inputs so that every group gets equally many, give or take one.
+def list_groups(inputs: int, input_groups: int | Tensor) -> Tensor:
+    """Return the inputs of every group, int64 (groups, inputs per group).
 
-    Returns
-    -------
-    int64 (nodes,)
+    Parameters
+    ----------
+    inputs : how many there are.
+    input_groups : number of equal groups of consecutive inputs, or the groups themselves.
 
     Raises
     ------
-    ValueError : the inputs cannot be divided into that many equal groups.
+    ValueError : the inputs cannot be divided into that many equal groups, or the groups name other inputs.
     """
-    if type(groups) is not int or groups < 1 or inputs % groups:
-        raise ValueError(f"input_groups is {groups!r}; it must be a positive integer that divides the {inputs} inputs.")
+    if isinstance(input_groups, Tensor):
+        if input_groups.dim() != 2 or input_groups.dtype != torch.int64 or input_groups.numel() == 0:
+            raise ValueError("input_groups must be int64 (groups, inputs per group).")
+        if int(input_groups.min()) < 0 or int(input_groups.max()) >= inputs:
+            raise ValueError(f"input_groups names an input beyond 0 to {inputs - 1}.")
+        return input_groups
+    if type(input_groups) is not int or input_groups < 1 or inputs % input_groups:
+        raise ValueError(
+            f"input_groups is {input_groups!r}; it must be a positive integer that divides the {inputs} inputs."
+        )
+    return torch.arange(inputs).view(input_groups, -1)
+
+
+def deal_groups(groups: int, nodes: int, generator: torch.Generator) -> Tensor:
+    """Deal nodes to groups of inputs so that every group gets equally many, give or take one: int64 (nodes,)."""
     if groups == 1:
         return torch.zeros(nodes, dtype=torch.int64)
     return draw_covering_rows(groups, nodes, 1, generator).squeeze(1)
 
 
 def draw_grouped_rows(
-    draw_rows: DrawRows, group_of_row: Tensor, group_size: int, width: int, generator: torch.Generator
+    draw_rows: DrawRows, group_of_row: Tensor, groups: Tensor, width: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw rows of `width` input indices, each from its own group of `group_size` consecutive inputs.
+    """Draw rows of `width` input indices, each from its own one of the `groups` (groups, inputs per group).
 
     The rows of one group are drawn one after another, so that they cover the group as `draw_rows` covers inputs.
 
@@ -78,7 +92,7 @@ def draw_grouped_rows(
     -------
     int64 (rows, width)
     """
-    rows = draw_rows(group_size, len(group_of_row), width, generator)
-    wiring = torch.empty_like(rows)
-    wiring[group_of_row.argsort(stable=True)] = rows
-    return wiring + group_size * group_of_row.unsqueeze(1)
+    rows = draw_rows(groups.shape[1], len(group_of_row), width, generator)
+    places = torch.empty_like(rows)
+    places[group_of_row.argsort(stable=True)] = rows
+    return groups[group_of_row].gather(1, places)

@@ -13,6 +13,7 @@ from torch import Tensor
 from difflut.errors import ConfigError, DataError
 from difflut.layers import LearnableLayer
 from difflut.models import ModelConfig, SimpleFeedForward, build_model
+from difflut.models.publish import freeze_model
 from difflut.nodes import ProbabilisticNode
 from difflut.registry import REGISTRY
 
@@ -84,6 +85,23 @@ def test_predictions_do_not_depend_on_the_batch(make_model: ModelMaker, monkeypa
 def test_an_empty_batch_is_a_batch(make_model: ModelMaker) -> None:
     assert make_model().class_counts(torch.zeros(0, 5)).shape == (0, 3)
     assert make_model().train()(torch.zeros(0, 5)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("layer_type", ["random", "learnable"])
+def test_nodes_of_the_first_layer_read_pixels_of_a_window(make_config: ConfigMaker, layer_type: str) -> None:
+    params = {"image_shape": [2, 6, 5], "window": 3}
+    config = make_config(layer_type=layer_type, layer_widths=[50, 12], params=params)
+    model = SimpleFeedForward(config)
+    model.fit_encoder(torch.rand(40, 60, generator=torch.Generator().manual_seed(0)))
+    pixels = model.lut_layers()[0].mapping() // model.encoder.num_bits % 30
+    for place in (pixels // 5, pixels % 5):
+        assert int((place.amax(1) - place.amin(1)).max()) == 2
+    x = torch.rand(9, 60)
+    assert torch.equal(freeze_model(model).class_counts(x), model.class_counts(x))
+    with pytest.raises(ConfigError, match=r"image_shape is \[2, 6, 5\], but samples have 59 features"):
+        SimpleFeedForward(config).fit_encoder(torch.rand(40, 59))
+    with pytest.raises(ConfigError, match=r"layer 0 is not usable.*input_groups"):
+        SimpleFeedForward(make_config(layer_type="feature_groups", input_size=60, params=params))
 
 
 def test_unfitted_model_says_what_to_do(make_config: ConfigMaker) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from difflut.layers import BaseLUTLayer, FeatureGroupsLayer, LayerConfig, LearnableLayer, RandomLayer
 from difflut.layers.feature_groups_layer import wire_groups
+from difflut.layers.image_windows import list_windows
 from difflut.layers.wiring import draw_covering_rows, draw_distinct_rows
 from difflut.nodes import DWNNode, NodeConfig
 from difflut.registry import REGISTRY
@@ -153,6 +154,44 @@ def test_input_groups_divide_the_inputs(make: Any) -> None:
     for bad in (4, 0, -1, 2.0):
         with pytest.raises(ValueError, match=f"input_groups is {bad}"):
             make(30, 10, "dwn", input_groups=bad)
+
+
+@pytest.mark.parametrize("make", [RandomLayer, LearnableLayer])
+def test_input_groups_may_be_given_and_overlap(make: Any) -> None:
+    groups = torch.tensor([[0, 2, 4, 6], [4, 5, 6, 7], [9, 1, 3, 8]])
+    layer = make(10, 9, "dwn", n=2, input_groups=groups)
+    assert layer.mapping().shape == (9, 2)
+    reads = layer.candidates.flatten(1) if make is LearnableLayer else layer.mapping()
+    fitting = [[set(row) <= set(group) for group in groups.tolist()] for row in reads.tolist()]
+    assert torch.tensor(fitting).any(1).all()
+    assert torch.tensor(fitting).sum(0).tolist() == [3, 3, 3]
+    for bad in (groups.float(), groups[0], groups[:0], groups + 1, groups - 1):
+        with pytest.raises(ValueError, match="input_groups"):
+            make(10, 9, "dwn", n=2, input_groups=bad)
+
+
+@given(st.integers(1, 2), st.integers(1, 6), st.integers(1, 6), st.integers(1, 3), st.data())
+def test_windows_are_the_square_parts_of_an_image(
+    channels: int, height: int, width: int, num_bits: int, data: st.DataObject
+) -> None:
+    window = data.draw(st.integers(1, min(height, width)))
+    expected = [
+        {
+            ((channel * height + top + row) * width + left + column) * num_bits + bit
+            for channel in range(channels)
+            for row in range(window)
+            for column in range(window)
+            for bit in range(num_bits)
+        }
+        for top in range(height - window + 1)
+        for left in range(width - window + 1)
+    ]
+    windows = list_windows((channels, height, width), window, num_bits)
+    assert [set(inputs) for inputs in windows.tolist()] == expected
+    assert windows.shape[1] == channels * window**2 * num_bits
+    for bad in (0, min(height, width) + 1, 2.0, None):
+        with pytest.raises(ValueError, match=f"window is {bad}"):
+            list_windows((channels, height, width), bad, num_bits)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("layer_name", LAYERS)
