@@ -15,15 +15,31 @@ namespace {
 
 constexpr size_t ROUTED_SAMPLES = 128;  // samples whose pin gradients are kept at a time
 
-// The processor itself fetches long rows before they are asked for. Of short ones, which lie anywhere, that takes too
-// long to begin: while a node is computed, those of a later one are fetched.
+// Rows lie anywhere, so that the processor does not guess which one is next: while a node is computed, those of a later
+// one are fetched. In the middle of long rows the processor guesses well enough, where several are read and written.
 constexpr size_t SHORT_ROW = 256;
 constexpr int64_t AHEAD = 2;
+
+constexpr size_t BLOCK = 1024;  // samples of which a row stays in the L1 cache
+
+// A result of so many bytes is not in the L2 cache any more when it is read, and is written past the caches: otherwise
+// its memory would be read before it is overwritten.
+constexpr size_t LARGE_BYTES = 2 << 20;
 
 constexpr int MAX_MASKED_PINS = 3;  // up to so many, adding by masks is faster than entry by entry
 
 // The node whose rows are fetched meanwhile.
 int64_t later_node(int64_t node, int64_t nodes) { return std::min(nodes - 1, node + AHEAD); }
+
+// Writes the rows of one result. Each thread has its own, because others see what went past the caches only after it ends.
+class Writer {
+  const bool past_caches;
+
+ public:
+  explicit Writer(size_t floats) : past_caches(floats * sizeof(float) >= LARGE_BYTES) {}
+  ~Writer() { finish_storing_past_caches(); }
+  DL_INLINE void write(float* to, Lanes value) const { past_caches ? store_past_caches(to, value) : store(to, value); }
+};
 
 // Calls f with n as a compile-time constant.
 template <class F>
@@ -43,63 +59,64 @@ void with_pins(int n, F f) {
 template <int n>
 void read_tables(const float* table, const uint8_t* bits, const int64_t* wiring, float* out, uint8_t* address,
                  int64_t nodes, int64_t outputs, size_t batch, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t node = 0; node < nodes; ++node) {
-    const uint8_t* pins[n];
-    for (int j = 0; j < n; ++j) pins[j] = bits + wiring[node * n + j] * batch;
-    uint8_t* addresses = address + node * batch;
+#pragma omp parallel num_threads(threads)
+  {
+    const Writer writer(nodes * outputs * batch);
+#pragma omp for schedule(static) nowait
+    for (int64_t node = 0; node < nodes; ++node) {
+      const uint8_t* pins[n];
+      for (int j = 0; j < n; ++j) pins[j] = bits + wiring[node * n + j] * batch;
+      uint8_t* addresses = address + node * batch;
 #pragma GCC ivdep
-    for (size_t s = 0; s < batch; ++s) {
-      uint8_t a = 0;
+      for (size_t s = 0; s < batch; ++s) {
+        uint8_t a = 0;
 #pragma GCC unroll 8
-      for (int j = n - 1; j >= 0; --j) a = a + a + pins[j][s];
-      addresses[s] = a;
-    }
-    for (int64_t o = node * outputs; o < (node + 1) * outputs; ++o) {
-      const float* entries = table + (o << n);
-      for (size_t s = 0; s < batch; s += LANES)
-        store(out + o * batch + s, look_up<1 << n>(entries, load_bytes(addresses + s)));
+        for (int j = n - 1; j >= 0; --j) a = a + a + pins[j][s];
+        addresses[s] = a;
+      }
+      for (int64_t o = node * outputs; o < (node + 1) * outputs; ++o) {
+        const float* entries = table + (o << n);
+        for (size_t s = 0; s < batch; s += LANES)
+          writer.write(out + o * batch + s, look_up<1 << n>(entries, load_bytes(addresses + s)));
+      }
     }
   }
 }
 
-// The same as `sum_entries` for small tables: every entry has a sum per lane, of the samples whose address it has.
+// The same as `sum_row` for small tables: every entry has a sum per lane, of the samples whose address it has.
 template <int n>
-void sum_entries_by_masks(const float* grad, const uint8_t* address, float* out, int64_t nodes, int64_t outputs,
-                          size_t batch, int threads) {
+void sum_row_by_masks(const float* row, const uint8_t* addresses, float* out, size_t batch) {
   constexpr int size = 1 << n, padded = std::max(size, LANES);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t o = 0; o < nodes * outputs; ++o) {
-    const FlushTinyNumbers flush;
-    const uint8_t* addresses = address + o / outputs * batch;
-    const float* row = grad + o * batch;
-    Lanes sums[padded] = {};
-    for (size_t s = 0; s < batch; s += LANES) {
-      const IntLanes own = load_bytes(addresses + s);
-      const Lanes g = load(row + s);
+  Lanes sums[padded] = {};
+  for (size_t s = 0; s < batch; s += LANES) {
+    const IntLanes own = load_bytes(addresses + s);
+    const Lanes g = load(row + s);
 #pragma GCC unroll 16
-      for (int a = 0; a < size; ++a) sums[a] = add_where(equal_bits(own, a), sums[a], g);
-    }
-    const Lanes totals = sum_rows(sums);
-    memcpy(out + (o << n), &totals, size * sizeof(float));
+    for (int a = 0; a < size; ++a) sums[a] = add_where(equal_bits(own, a), sums[a], g);
   }
+  const Lanes totals = sum_rows(sums);
+  memcpy(out, &totals, size * sizeof(float));
+}
+
+// out (2**n) = the sums of a row over the samples of each address.
+template <int n>
+void sum_row(const float* row, const uint8_t* addresses, float* out, size_t batch) {
+  constexpr int size = 1 << n, copies = 4;  // consecutive samples add to different copies, and need not wait
+  if constexpr (n <= MAX_MASKED_PINS) return sum_row_by_masks<n>(row, addresses, out, batch);
+  float sums[copies][size] = {};
+  for (size_t s = 0; s < batch; s += copies)
+#pragma GCC unroll 4
+    for (int i = 0; i < copies; ++i) sums[i][addresses[s + i]] += row[s + i];
+  for (int a = 0; a < size; ++a) out[a] = (sums[0][a] + sums[1][a]) + (sums[2][a] + sums[3][a]);
 }
 
 template <int n>
 void sum_entries(const float* grad, const uint8_t* address, float* out, int64_t nodes, int64_t outputs, size_t batch,
                  int threads) {
-  constexpr int size = 1 << n, copies = 4;  // consecutive samples add to different copies, and need not wait
-  if constexpr (n <= MAX_MASKED_PINS) return sum_entries_by_masks<n>(grad, address, out, nodes, outputs, batch, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t o = 0; o < nodes * outputs; ++o) {
     const FlushTinyNumbers flush;
-    const uint8_t* addresses = address + o / outputs * batch;
-    const float* row = grad + o * batch;
-    float sums[copies][size] = {};
-    for (size_t s = 0; s < batch; s += copies)
-#pragma GCC unroll 4
-      for (int i = 0; i < copies; ++i) sums[i][addresses[s + i]] += row[s + i];
-    for (int a = 0; a < size; ++a) out[(o << n) + a] = (sums[0][a] + sums[1][a]) + (sums[2][a] + sums[3][a]);
+    sum_row<n>(grad + o * batch, address + o / outputs * batch, out + (o << n), batch);
   }
 }
 
@@ -124,73 +141,83 @@ template <int n>
 void expect(const float* table, const float* features, const int64_t* wiring, float* out, int64_t nodes,
             int64_t outputs, size_t batch, int threads) {
   using H = Halves<n>;
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t node = 0; node < nodes; ++node) {
+#pragma omp parallel num_threads(threads)
+  {
     const FlushTinyNumbers flush;
-    const PinReader<n> pins(features, wiring, node, batch);
-    const PinReader<n> later(features, wiring, later_node(node, nodes), batch);
-    for (size_t s = 0; s < batch; s += LANES) {
-      if (batch <= SHORT_ROW) later.prefetch(s);
-      Lanes x[n], low[H::columns], high[H::rows], sums[H::rows];
-      pins.read(s, x);
-      corner_weights<H::low_pins>(x, low);
-      corner_weights<H::high_pins>(x + H::low_pins, high);
-      for (int64_t o = node * outputs; o < (node + 1) * outputs; ++o) {
-        weigh_columns<H::rows, H::columns>(table + (o << n), H::columns, 1, low, sums);
-        Lanes value = sums[0] * high[0];
+    const Writer writer(nodes * outputs * batch);
+#pragma omp for schedule(static) nowait
+    for (int64_t node = 0; node < nodes; ++node) {
+      const PinReader<n> pins(features, wiring, node, batch);
+      const PinReader<n> later(features, wiring, later_node(node, nodes), batch);
+      for (size_t s = 0; s < batch; s += LANES) {
+        later.prefetch(s);
+        Lanes x[n], low[H::columns], high[H::rows], sums[H::rows];
+        pins.read(s, x);
+        corner_weights<H::low_pins>(x, low);
+        corner_weights<H::high_pins>(x + H::low_pins, high);
+        for (int64_t o = node * outputs; o < (node + 1) * outputs; ++o) {
+          weigh_columns<H::rows, H::columns>(table + (o << n), H::columns, 1, low, sums);
+          Lanes value = sums[0] * high[0];
 #pragma GCC unroll 16
-        for (int r = 1; r < H::rows; ++r) value += sums[r] * high[r];
-        store(out + o * batch + s, value);
+          for (int r = 1; r < H::rows; ++r) value += sums[r] * high[r];
+          writer.write(out + o * batch + s, value);
+        }
       }
     }
   }
+}
+
+// out (2**n) = the table gradient of one output, whose gradient is a row.
+template <int n>
+void weigh_row(const float* row, const PinReader<n>& pins, float* out, size_t batch) {
+  using H = Halves<n>;
+  constexpr size_t vectors = 8;                                // weighed at a time
+  constexpr int tile = std::max(1, 16 / H::columns) < H::rows ? std::max(1, 16 / H::columns) : H::rows;
+  constexpr int entries = H::rows * H::columns, padded = std::max(entries, LANES);
+  Lanes sums[padded] = {}, low[vectors][H::columns], high[vectors][H::rows];
+  for (size_t s = 0; s < batch; s += vectors * LANES) {
+    const int count = std::min(vectors, (batch - s) / LANES);
+    for (int v = 0; v < count; ++v) {
+      const size_t sample = s + v * LANES;
+      const Lanes g = load(row + sample);
+      Lanes x[n];
+      pins.read(sample, x);
+      corner_weights<H::low_pins>(x, low[v]);
+      corner_weights<H::high_pins>(x + H::low_pins, high[v]);
+#pragma GCC unroll 16
+      for (int r = 0; r < H::rows; ++r) high[v][r] *= g;
+    }
+    for (int first = 0; first < H::rows; first += tile) {
+      Lanes part[tile][H::columns];
+      memcpy(part, sums + first * H::columns, sizeof part);
+      for (int v = 0; v < count; ++v)
+#pragma GCC unroll 16
+        for (int r = 0; r < tile; ++r)
+#pragma GCC unroll 16
+          for (int c = 0; c < H::columns; ++c) part[r][c] += high[v][first + r] * low[v][c];
+      memcpy(sums + first * H::columns, part, sizeof part);
+    }
+  }
+  float totals[padded];
+  for (int a = 0; a < padded; a += LANES) store(totals + a, sum_rows(sums + a));
+  memcpy(out, totals, entries * sizeof(float));
 }
 
 template <int n>
 void expect_table_gradient(const float* grad, const float* features, const int64_t* wiring, float* out, int64_t nodes,
                            int64_t outputs, size_t batch, int threads) {
-  using H = Halves<n>;
-  constexpr size_t vectors = 8;                                // weighed at a time
-  constexpr int tile = std::max(1, 16 / H::columns) < H::rows ? std::max(1, 16 / H::columns) : H::rows;
-  constexpr int entries = H::rows * H::columns, padded = std::max(entries, LANES);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t o = 0; o < nodes * outputs; ++o) {
     const FlushTinyNumbers flush;
     const PinReader<n> pins(features, wiring, o / outputs, batch);
     const PinReader<n> later(features, wiring, later_node(o, nodes * outputs) / outputs, batch);
-    Lanes sums[padded] = {}, low[vectors][H::columns], high[vectors][H::rows];
-    for (size_t s = 0; s < batch; s += vectors * LANES) {
-      const int count = std::min(vectors, (batch - s) / LANES);
-      for (int v = 0; v < count; ++v) {
-        const size_t sample = s + v * LANES;
-        const Lanes g = load(grad + o * batch + sample);
-        if (batch <= SHORT_ROW) later.prefetch(sample);
-        Lanes x[n];
-        pins.read(sample, x);
-        corner_weights<H::low_pins>(x, low[v]);
-        corner_weights<H::high_pins>(x + H::low_pins, high[v]);
-#pragma GCC unroll 16
-        for (int r = 0; r < H::rows; ++r) high[v][r] *= g;
-      }
-      for (int first = 0; first < H::rows; first += tile) {
-        Lanes part[tile][H::columns];
-        memcpy(part, sums + first * H::columns, sizeof part);
-        for (int v = 0; v < count; ++v)
-#pragma GCC unroll 16
-          for (int r = 0; r < tile; ++r)
-#pragma GCC unroll 16
-            for (int c = 0; c < H::columns; ++c) part[r][c] += high[v][first + r] * low[v][c];
-        memcpy(sums + first * H::columns, part, sizeof part);
-      }
-    }
-    float totals[padded];
-    for (int a = 0; a < padded; a += LANES) store(totals + a, sum_rows(sums + a));
-    memcpy(out + (o << n), totals, entries * sizeof(float));
+    for (size_t s = 0; s < batch; s += LANES) later.prefetch(s);
+    weigh_row<n>(grad + o * batch, pins, out + (o << n), batch);
   }
 }
 
 // What follows needs the gradient of every pin, which no array holds: a rule computes it where it is used, for a node
-// at sixteen samples.
+// at sixteen samples. If that of a single pin costs no more than its share, a rule also has `Pin`.
 
 // The rule whose pin gradients are given, (nodes * n, batch).
 template <int n>
@@ -208,6 +235,16 @@ struct GivenGradient {
     DL_INLINE void prefetch(size_t sample) const {}  // the rows of all nodes follow each other
   };
   Node node(int64_t index) const { return {pin_grad + index * n * batch, batch}; }
+
+  static constexpr bool has_pins = true;
+  struct Pin {
+    const float* row;
+    DL_INLINE Lanes at(size_t sample) const { return load(row + sample); }
+    DL_INLINE void prefetch(size_t sample) const { __builtin_prefetch(row + sample); }
+  };
+  Pin pin(int64_t index, int j) const { return {pin_grad + (index * n + j) * batch}; }
+
+  void sum_tables(int64_t index, float* out) const {}  // there are none
 };
 
 // The rule of hard look-ups: differences (nodes, outputs, n, 2**(n - 1)) hold the gradient of pin j of each output at
@@ -245,6 +282,35 @@ struct DifferenceGradient {
   Node node(int64_t index) const {
     return {grad + index * outputs * batch, differences + index * outputs * n * (1 << (n - 1)),
             address + index * batch, outputs, batch};
+  }
+
+  static constexpr bool has_pins = true;
+  struct Pin {
+    Node node;
+    int j;
+    DL_INLINE void prefetch(size_t sample) const {
+      __builtin_prefetch(node.grad + sample);
+      if (sample % (4 * LANES) == 0) __builtin_prefetch(node.address + sample);
+    }
+    DL_INLINE Lanes at(size_t sample) const {
+      constexpr int half = 1 << (n - 1);
+      const int below = (1 << j) - 1;
+      const IntLanes full = load_bytes(node.address + sample), others = (full & below) | ((full >> 1) & ~below);
+      Lanes result = {};
+      for (int64_t o = 0; o < node.outputs; ++o) {
+        const Lanes g = load(node.grad + o * node.batch + sample);
+        const Lanes term = g * look_up<half>(node.differences + (o * n + j) * half, others);
+        result = o == 0 ? term : result + term;
+      }
+      return result;
+    }
+  };
+  Pin pin(int64_t index, int j) const { return {node(index), j}; }
+
+  // The table gradients of all outputs of a node.
+  void sum_tables(int64_t index, float* out) const {
+    for (int64_t o = index * outputs; o < (index + 1) * outputs; ++o)
+      sum_row<n>(grad + o * batch, address + index * batch, out + (o << n), batch);
   }
 };
 
@@ -292,24 +358,134 @@ struct ExpectedGradient {
     return {PinReader<n>(features, wiring, index, batch), grad + index * outputs * batch,
             coefficients + (index * outputs << n), outputs, batch};
   }
+
+  static constexpr bool has_pins = n <= 2;
+  struct Pin {
+    const float* other;  // the row that the other pin reads
+    const float* grad;
+    const float* coefficients;
+    int64_t outputs;
+    size_t batch;
+    int j;
+    DL_INLINE void prefetch(size_t sample) const {
+      if (n == 2) __builtin_prefetch(other + sample);
+      __builtin_prefetch(grad + sample);
+    }
+    DL_INLINE Lanes at(size_t sample) const {
+      Lanes result = {};
+      for (int64_t o = 0; o < outputs; ++o) {
+        const float* own = coefficients + (o << n);
+        Lanes slope = Lanes{} + own[1 << j];
+        if (n == 2) slope += load(other + sample) * own[3];
+        const Lanes term = load(grad + o * batch + sample) * slope;
+        result = o == 0 ? term : result + term;
+      }
+      return result;
+    }
+  };
+  Pin pin(int64_t index, int j) const {
+    return {features + wiring[index * n + n - 1 - j] * batch, grad + index * outputs * batch,
+            coefficients + (index * outputs << n), outputs, batch, j};
+  }
+
+  // The table gradients of all outputs of a node.
+  void sum_tables(int64_t index, float* out) const {
+    const PinReader<n> pins(features, wiring, index, batch);
+    for (int64_t o = index * outputs; o < (index + 1) * outputs; ++o)
+      weigh_row<n>(grad + o * batch, pins, out + (o << n), batch);
+  }
 };
 
-// out (inputs, batch) = the sum of the gradients of the pins that read each input, in the order of the pins. Every
-// thread has samples of its own. Whole rows are faster than blocks of them that fit the L2 cache, at any batch.
+template <class Rule>
+void sum_all_tables(const Rule& rule, float* table_grad, int64_t nodes, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t index = 0; index < nodes; ++index) {
+    const FlushTinyNumbers flush;
+    rule.sum_tables(index, table_grad);
+  }
+}
+
+// The pins that read each input, in order: those of input f are pins[starts[f]] to pins[starts[f + 1] - 1].
+struct Readers {
+  std::vector<int64_t> starts, pins;
+  Readers(const int64_t* wiring, int64_t count, int64_t inputs) : starts(inputs + 2), pins(count + AHEAD) {
+    for (int64_t pin = 0; pin < count; ++pin) ++starts[wiring[pin] + 2];
+    for (int64_t f = 0; f < inputs; ++f) starts[f + 2] += starts[f + 1];
+    for (int64_t pin = 0; pin < count; ++pin) pins[starts[wiring[pin] + 1]++] = pin;
+  }
+};
+
+// What follows, in two ways: out (inputs, batch) = the sum of the gradients of the pins that read each input, in the
+// order of the pins. Unless `table_grad` is null, it becomes the gradient of the tables, if possible while the rows that
+// both need are in the caches.
+
+// `vectors` times sixteen samples of a row, from sample s on: the sum over some pins.
+template <int n, int vectors, class Rule>
+DL_INLINE void gather(const Rule& rule, const int64_t* pins, int64_t count, size_t s, float* to, const Writer& writer) {
+  Lanes sums[vectors] = {};
+  for (int64_t i = 0; i < count; ++i) {
+    const auto pin = rule.pin(pins[i] / n, pins[i] % n);
+    const auto later = rule.pin(pins[i + AHEAD] / n, pins[i + AHEAD] % n);
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) later.prefetch(s + v * LANES);
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sums[v] += pin.at(s + v * LANES);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) writer.write(to + v * LANES, sums[v]);
+}
+
+// Every input on its own: each row of the result is written once.
 template <int n, class Rule>
-void sum_by_feature(const Rule& rule, const int64_t* wiring, float* out, int64_t inputs, int64_t nodes, size_t batch,
-                    int threads) {
+void gather_by_feature(const Rule& rule, const int64_t* wiring, float* out, float* table_grad, int64_t inputs,
+                       int64_t nodes, size_t batch, int threads) {
+  const Readers readers(wiring, nodes * n, inputs);
+  const bool tables_meanwhile = table_grad && batch <= BLOCK;
+#pragma omp parallel num_threads(threads)
+  {
+    const FlushTinyNumbers flush;
+    const Writer writer(inputs * batch);
+#pragma omp for schedule(static) nowait  // a dynamic one would wait for the writer at every step
+    for (int64_t f = 0; f < inputs; ++f) {
+      const int64_t *pins = readers.pins.data() + readers.starts[f], count = readers.starts[f + 1] - readers.starts[f];
+      float* row = out + f * batch;
+      size_t s = 0;
+      for (; s + 8 * LANES <= batch; s += 8 * LANES) gather<n, 8>(rule, pins, count, s, row + s, writer);
+      for (; s < batch; s += LANES) gather<n, 1>(rule, pins, count, s, row + s, writer);
+      if (tables_meanwhile)
+        for (int64_t i = 0; i < count; ++i)
+          if (pins[i] % n == 0) rule.sum_tables(pins[i] / n, table_grad);
+    }
+  }
+  if (table_grad && !tables_meanwhile) sum_all_tables(rule, table_grad, nodes, threads);
+}
+
+// Every node on its own: it adds to the rows of its pins. Every thread has samples of its own. Whole rows are faster
+// than blocks of them that fit the L2 cache, at any batch.
+template <int n, class Rule>
+void scatter_by_feature(const Rule& rule, const int64_t* wiring, float* out, float* table_grad, int64_t inputs,
+                        int64_t nodes, size_t batch, int threads) {
   const size_t width = (batch / LANES + threads - 1) / threads * LANES;
+  const bool tables_meanwhile = table_grad && threads == 1 && batch <= BLOCK;
+  const std::vector<float> zeros(batch);
+  std::vector<uint8_t> is_read(inputs), is_first(nodes * n);
+  for (int64_t pin = 0; pin < nodes * n; ++pin) {
+    is_first[pin] = !is_read[wiring[pin]];
+    is_read[wiring[pin]] = 1;
+  }
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int thread = 0; thread < threads; ++thread) {
     const FlushTinyNumbers flush;
     const size_t first = std::min(batch, thread * width), end = std::min(batch, first + width);
-    for (int64_t f = 0; f < inputs; ++f) memset(out + f * batch + first, 0, (end - first) * sizeof(float));
+    for (int64_t f = 0; f < inputs; ++f)
+      if (!is_read[f]) memset(out + f * batch + first, 0, (end - first) * sizeof(float));
     for (int64_t index = 0; index < nodes; ++index) {
       const int64_t next = later_node(index, nodes);
       const auto node = rule.node(index), later = rule.node(next);
       float *rows[n], *later_rows[n];
+      const float* sums[n];  // so far
       for (int j = 0; j < n; ++j) rows[j] = out + wiring[index * n + j] * batch;
+      for (int j = 0; j < n; ++j) sums[j] = is_first[index * n + j] ? zeros.data() : rows[j];
       for (int j = 0; j < n; ++j) later_rows[j] = out + wiring[next * n + j] * batch;
       for (size_t s = first; s < end; s += LANES) {
         if (batch <= SHORT_ROW) {
@@ -320,10 +496,12 @@ void sum_by_feature(const Rule& rule, const int64_t* wiring, float* out, int64_t
         Lanes result[n];
         node.at(s, result);
 #pragma GCC unroll 8
-        for (int j = 0; j < n; ++j) store(rows[j] + s, load(rows[j] + s) + result[j]);
+        for (int j = 0; j < n; ++j) store(rows[j] + s, load(sums[j] + s) + result[j]);
       }
+      if (tables_meanwhile) rule.sum_tables(index, table_grad);
     }
   }
+  if (table_grad && !tables_meanwhile) sum_all_tables(rule, table_grad, nodes, threads);
 }
 
 // The features as bits, sixteen samples to a word, if all of them are 0 or 1; empty if not.
@@ -546,17 +724,24 @@ void spread(const float* table, const float* diagonal, float* differences, int64
 
 // to (columns, rows) = the transpose of from (rows, columns), whose rows are `stride` apart.
 void transpose(const float* from, int64_t stride, float* to, int64_t rows, int64_t columns, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t row = 0; row < rows; row += LANES) {
-    const int height = std::min<int64_t>(LANES, rows - row);
-    for (int64_t column = 0; column < columns; column += LANES) {
-      const int width = std::min<int64_t>(LANES, columns - column);
-      Lanes square[LANES];
-      for (int i = 0; i < LANES; ++i)
-        square[i] = i < height ? load_some(from + (row + i) * stride + column, width, Lanes{}) : Lanes{};
-      transpose_square(square);
-      for (int i = 0; i < width; ++i) store_some(to + (column + i) * rows + row, height, square[i]);
-    }
+  constexpr int64_t together = 4 * LANES;  // columns: fewer pages are written at a time than are known by address
+#pragma omp parallel num_threads(threads)
+  {
+    const Writer writer(rows % LANES ? 0 : rows * columns);
+#pragma omp for schedule(static) nowait
+    for (int64_t start = 0; start < columns; start += together)
+      for (int64_t row = 0; row < rows; row += LANES)
+        for (int64_t column = start; column < std::min(columns, start + together); column += LANES) {
+          const int height = std::min<int64_t>(LANES, rows - row), width = std::min<int64_t>(LANES, columns - column);
+          Lanes square[LANES];
+          for (int i = 0; i < LANES; ++i)
+            square[i] = i < height ? load_some(from + (row + i) * stride + column, width, Lanes{}) : Lanes{};
+          transpose_square(square);
+          for (int i = 0; i < width; ++i) {
+            float* place = to + (column + i) * rows + row;
+            height < LANES ? store_some(place, height, square[i]) : writer.write(place, square[i]);
+          }
+        }
   }
 }
 
@@ -629,10 +814,15 @@ DL_EXPORT dl_choose(const float* logits, const int64_t* candidates, int64_t* cho
   choose(logits, candidates, chosen, pins, choices, threads);
 }
 
-DL_EXPORT dl_sum_by_feature(int kind, int n, const RuleArguments* arguments, float* out, int64_t inputs, int threads) {
+// `table_grad` may be null.
+DL_EXPORT dl_sum_by_feature(int kind, int n, const RuleArguments* arguments, float* out, float* table_grad,
+                            int64_t inputs, int threads) {
   const RuleArguments a = *arguments;
   with_rule(kind, n, a, [=](auto pins, const auto& rule) {
-    sum_by_feature<pins>(rule, a.wiring, out, inputs, a.nodes, a.batch, threads);
+    if constexpr (std::decay_t<decltype(rule)>::has_pins)
+      if (a.batch > SHORT_ROW)
+        return gather_by_feature<pins>(rule, a.wiring, out, table_grad, inputs, a.nodes, a.batch, threads);
+    scatter_by_feature<pins>(rule, a.wiring, out, table_grad, inputs, a.nodes, a.batch, threads);
   });
 }
 

@@ -22,6 +22,26 @@ inline Lanes load(const float* from) {
 
 inline void store(float* to, Lanes value) { memcpy(to, &value, sizeof value); }
 
+// Stores to a multiple of 64 bytes without first reading that memory into the caches.
+inline void store_past_caches(float* to, Lanes value) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(to, (__m512)value);
+#elif defined(__SSE2__)
+  __m128 parts[4];
+  memcpy(parts, &value, sizeof value);
+  for (int i = 0; i < 4; ++i) _mm_stream_ps(to + 4 * i, parts[i]);
+#else
+  store(to, value);
+#endif
+}
+
+// Makes what this thread stored past the caches visible to others before anything that it stores later.
+inline void finish_storing_past_caches() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
 // While one exists, this thread computes with 0 instead of numbers below 1e-38, which take a hundred times longer.
 // Gradients of well-learnt samples are full of them.
 class FlushTinyNumbers {

@@ -7,8 +7,10 @@ last tensor on it has gone, for the next one of its size; those kept are never m
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
+import mmap
 import threading
 from functools import lru_cache
 from typing import Any
@@ -18,6 +20,8 @@ from torch import Tensor
 
 SMALLEST_BYTES = 1 << 18
 """Of smaller tensors, the allocator of the C library keeps the memory itself."""
+
+LARGE_PAGE_BYTES = 1 << 21
 
 
 class BufferPool:
@@ -37,7 +41,7 @@ class BufferPool:
             if waiting:
                 self.bytes_kept -= size
                 return waiting.pop()
-        return torch.empty(size, dtype=torch.uint8)
+        return _allocate(size)
 
     def give_back(self, buffer: Tensor) -> None:
         """Keep a buffer that nothing reads any more, instead of those of the size that waits longest if need be."""
@@ -52,6 +56,16 @@ class BufferPool:
                 oldest, others = next(iter(self.kept.items()))
                 self.bytes_kept -= oldest * len(others)
                 del self.kept[oldest]
+
+
+def _allocate(size: int) -> Tensor:
+    """Return new memory, of large pages if it is large: rows of a tensor lie far apart, on too many small pages."""
+    if size < LARGE_PAGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
+        return torch.empty(size, dtype=torch.uint8)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without them
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.uint8)
 
 
 POOL = BufferPool()

@@ -156,6 +156,17 @@ def sum_by_feature(kind: int, grad: Tensor, table: Tensor, address: Tensor, feat
     return result
 
 
+def differentiate(
+    kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor
+) -> tuple[Tensor, Tensor]:
+    """See `cpu.differentiate`."""
+    if kind == DIFFERENCES:
+        table_grad = sum_entries(grad, address, wiring.shape[1])
+    else:
+        table_grad = expect_table_gradient(grad, features, wiring)
+    return sum_by_feature(kind, grad, table, address, features, wiring), table_grad
+
+
 def correlate(
     kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor, candidates: Tensor
 ) -> Tensor:

@@ -70,6 +70,12 @@ def _shapes_sum_by_feature(
     return features.new_empty(features.shape)
 
 
+def _shapes_differentiate(
+    kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor
+) -> tuple[Tensor, Tensor]:
+    return features.new_empty(features.shape), _shapes_expect_table_gradient(grad, features, wiring)
+
+
 def _shapes_correlate(
     kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor, candidates: Tensor
 ) -> Tensor:
@@ -97,6 +103,7 @@ _define(
 _define("spread(Tensor table, Tensor diagonal) -> Tensor", _shapes_spread)
 _define("find_coefficients(Tensor table) -> Tensor", _shapes_find_coefficients)
 _define(f"sum_by_feature({_RULE}) -> Tensor", _shapes_sum_by_feature)
+_define(f"differentiate({_RULE}) -> (Tensor, Tensor)", _shapes_differentiate)
 _define(f"correlate({_RULE}, Tensor candidates) -> Tensor", _shapes_correlate)
 _define(
     "differentiate_choice(Tensor gains, Tensor logits, float tau) -> Tensor",
@@ -111,6 +118,7 @@ expect_table_gradient = torch.ops.difflut.expect_table_gradient
 spread = torch.ops.difflut.spread
 find_coefficients = torch.ops.difflut.find_coefficients
 sum_by_feature = torch.ops.difflut.sum_by_feature
+differentiate = torch.ops.difflut.differentiate
 correlate = torch.ops.difflut.correlate
 differentiate_choice = torch.ops.difflut.differentiate_choice
 choose = torch.ops.difflut.choose

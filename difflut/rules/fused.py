@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from difflut.kernels import choice, chosen_for, ops
-from difflut.kernels.cpu import DIFFERENCES, EXPECTED
+from difflut.kernels.cpu import DIFFERENCES, EXPECTED, make_contiguous
 from difflut.rules.pins import Pins, Routing, WiredPins, gather_pins
 
 
@@ -43,6 +43,8 @@ def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = 
     features = _choose_row_type(table, wired.features, may_round)
     if not chosen_for(wired.wiring.shape[1], table, rows=(features,)):
         return rule.twin(table, gather_pins(pins))
+    if not features.is_contiguous():  # once, because several kernels read them
+        features = _Contiguous.apply(features)  # type: ignore[no-untyped-call]
     candidates, logits, tau = wired.routing or (None, None, 1.0)
     result: Tensor = _Fused.apply(table, features, logits, wired.wiring, candidates, tau, rule)  # type: ignore[no-untyped-call]
     return result
@@ -62,6 +64,18 @@ def _choose_row_type(table: Tensor, features: Tensor, may_round: bool) -> Tensor
     if table.dtype == torch.float32 and features.dtype in (torch.float16, torch.bfloat16):
         return features.to(torch.float32)
     return features
+
+
+class _Contiguous(torch.autograd.Function):
+    """`Tensor.contiguous`, which the kernels do faster."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return x.contiguous() if torch.compiler.is_compiling() or x.device.type != "cpu" else make_contiguous(x)
+
+    @staticmethod
+    def backward(_: Any, grad: Tensor) -> Tensor:
+        return grad
 
 
 class _Fused(torch.autograd.Function):
@@ -96,23 +110,29 @@ class _Fused(torch.autograd.Function):
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients of table, features and logits."""
     table, features, logits, wiring, candidates, address = ctx.saved_tensors
-    rows = grad.flatten(0, 1)
-    n = wiring.shape[1]
-    grad_table = grad_features = grad_logits = None
-    if ctx.rule.diagonal is None:
-        kind, weights = EXPECTED, ops.find_coefficients(table)
-        if ctx.needs_input_grad[0]:
-            grad_table = ops.expect_table_gradient(rows, features, wiring)
-    else:
-        kind, weights = DIFFERENCES, ops.spread(table, ctx.rule.diagonal(n).to(table))
-        if ctx.needs_input_grad[0]:
-            grad_table = ops.sum_entries(rows, address, n)
+    wants_table, wants_features, wants_logits = ctx.needs_input_grad[:3]
+    is_expectation = ctx.rule.diagonal is None
+    rows, n = grad.flatten(0, 1), wiring.shape[1]
     if address is None:
         address = wiring.new_empty(0, dtype=torch.uint8)
-    if ctx.needs_input_grad[1]:
-        grad_features = ops.sum_by_feature(kind, rows, weights, address, features, wiring)
-    if ctx.needs_input_grad[2]:
-        gains = ops.correlate(kind, rows, weights, address, features, wiring, candidates)
+    grad_table = grad_features = grad_logits = None
+    if wants_table and not wants_features and is_expectation:
+        grad_table = ops.expect_table_gradient(rows, features, wiring)
+    elif wants_table and not wants_features:
+        grad_table = ops.sum_entries(rows, address, n)
+    if not wants_features and not wants_logits:
+        return grad_table, None, None
+    if is_expectation:
+        kind, weights = EXPECTED, ops.find_coefficients(table)
+    else:
+        kind, weights = DIFFERENCES, ops.spread(table, ctx.rule.diagonal(n).to(table))
+    pin_gradients = (kind, rows, weights, address, features, wiring)
+    if wants_table and wants_features:
+        grad_features, grad_table = ops.differentiate(*pin_gradients)
+    elif wants_features:
+        grad_features = ops.sum_by_feature(*pin_gradients)
+    if wants_logits:
+        gains = ops.correlate(*pin_gradients, candidates)
         grad_logits = ops.differentiate_choice(gains, logits, ctx.tau)
     return grad_table, grad_features, grad_logits
 

@@ -106,10 +106,10 @@ def _differences(grad: Tensor, spread: Tensor, address: Tensor, n: int) -> Tenso
 
 def _geometric_diagonal(n: int) -> Tensor:
     """Spreads with weights u(h) = alpha / (1 - BETA) * BETA**h: [[1, BETA], [BETA, 1]] along every address bit."""
-    ones = _count_ones(n).to(torch.float64)
     alpha = 0.5 * 0.75 ** (n - 1)
-    eigenvalues = torch.pow(1 - BETA, ones) * torch.pow(1 + BETA, n - ones)
-    return eigenvalues * (alpha / (1 - BETA) / (1 << n))
+    scale = alpha / (1 - BETA) / (1 << n)
+    by_ones = [scale * (1 - BETA) ** ones * (1 + BETA) ** (n - ones) for ones in range(n + 1)]
+    return torch.tensor([by_ones[address.bit_count()] for address in range(1 << n)], dtype=torch.float64)
 
 
 def _harmonic_diagonal(n: int) -> Tensor:

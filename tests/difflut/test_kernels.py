@@ -95,6 +95,27 @@ def test_a_kernel_is_its_twin_when_the_layer_is_wide(rule: Rule) -> None:
         assert_equal_to_twin(case, rule)
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+def test_a_kernel_is_its_twin_for_long_rows(n: int, rule: Rule) -> None:
+    for outputs, batch in product((1, 2), (257, 300, 1040, 1500)):
+        assert_equal_to_twin(Case(n, outputs, batch), rule)
+    case = Case(n, 1, 300, nodes=2)  # most inputs are not read
+    case.leaves = [case.features]  # and nobody asks for the gradient of the tables
+    assert_equal_to_twin(case, rule)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_kernel_is_its_twin_when_results_are_large(rule: Rule) -> None:
+    """They are written past the caches."""
+    case = Case(2, 1, 600, nodes=900)
+    features = torch.rand(900, 600).requires_grad_()
+    case.leaves[1] = case.features = features
+    case.wiring = torch.randint(0, 900, (900, 2))
+    for _ in range(2):
+        assert_equal_to_twin(case, rule)
+
+
 @given(st.integers(1, 8), st.integers(1, 3), st.integers(1, 70), st.integers(0, 20), st.integers(0, 2**32))
 def test_kernels_of_any_shape(n: int, outputs: int, batch: int, choices: int, seed: int) -> None:
     for rule in RULES:
@@ -174,8 +195,9 @@ def test_look_up_reads_bits_and_has_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_bits_do_not_depend_on_the_number_of_threads(rule: Rule) -> None:
-    case = Case(6, 1, 500, choices=16, nodes=50)
+@pytest.mark.parametrize(("n", "batch"), [(2, 100), (2, 500), (6, 100), (6, 500), (4, 1100)])
+def test_bits_do_not_depend_on_the_number_of_threads(rule: Rule, n: int, batch: int) -> None:
+    case = Case(n, 1, batch, choices=16, nodes=50)
     before = torch.get_num_threads()
     try:
         answers = []
@@ -252,6 +274,7 @@ def test_operators_say_what_shapes_they_return() -> None:
         ops.spread: (table, torch.ones(8)),
         ops.find_coefficients: (table,),
         ops.sum_by_feature: rule,
+        ops.differentiate: rule,
         ops.correlate: (*rule, candidates),
         ops.differentiate_choice: (torch.ones_like(logits), logits.detach(), 0.5),
         ops.choose: (logits.detach(), candidates),
