@@ -532,6 +532,13 @@ def synth(
             return
         console = _output_console()
         print_synthesis(result, console)
+        if compiled.report["lut_inputs"] > known_family.lut_inputs:
+            wanted, own = compiled.report["lut_inputs"], known_family.lut_inputs
+            console.print(
+                f"The network was compiled for LUTs of {wanted} inputs; for this family's of {own}, compile it with "
+                f"--lut-inputs {own}.",
+                markup=False,
+            )
         console.print(f"Wrote {out / SYNTHESIS_FOLDER / family}, and report.html anew.", markup=False)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,16 +121,25 @@ def test_the_harness_answers_what_the_network_answers(target: str, pipeline: str
     check_in_icarus(design, tmp_path, standard, "harness.v", *sources)
 
 
-def test_a_netlist_of_mapped_tables_answers_what_the_network_answers(tmp_path: Path) -> None:
-    """The netlist whose cells are counted, with Yosys' own models of the cells."""
+CELL_MODELS = {
+    "ecp5": "lattice/cells_sim_ecp5.v",
+    "ice40": "ice40/cells_sim.v",
+    "xilinx": "xilinx/cells_sim.v",
+    "xilinxultrascale": "xilinx/cells_sim.v",
+    "gowin": "gowin/cells_sim.v",
+}
+"""Yosys' own models of the cells of the families whose tables are mapped by rules."""
+
+
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.table_map])
+def test_a_netlist_of_mapped_tables_answers_what_the_network_answers(family: str, tmp_path: Path) -> None:
+    """The netlist whose cells are counted; its tables have two to six inputs."""
     need("iverilog")
     design = make_design(replace(PLAIN, features=3), seed=3)
-    synthesise(design.plan, design.graph.layers, FAMILIES["xilinx"], tmp_path)
-    run_yosys(f"read_json {NETLIST}\nwrite_verilog -noattr netlist.v", tmp_path)
-    package = importlib.util.find_spec("pyosys")
-    assert package is not None
-    assert package.origin is not None
-    check_in_icarus(design, tmp_path, "-g2012", "netlist.v", Path(package.origin).parent / "share/xilinx/cells_sim.v")
+    synthesise(design.plan, design.graph.layers, FAMILIES[family], tmp_path)
+    model = f"techmap -autoproc -wb -map +/{CELL_MODELS[family]}"
+    run_yosys(f"read_json {NETLIST}\n{model}\nopt_clean\nwrite_verilog -noattr -selected netlist.v", tmp_path)
+    check_in_icarus(design, tmp_path, "-g2012", "netlist.v")
 
 
 def check_in_icarus(design: Design, folder: Path, standard: str, *sources: str | Path) -> None:
@@ -225,6 +234,23 @@ def test_a_table_of_six_inputs_is_one_lut(tmp_path: Path) -> None:
         assert full[layer] <= luts[layer] <= tables[layer]
     (tmp_path / "count").mkdir()
     assert count_cells(design.plan, tmp_path / "count").luts >= sum(full.values())
+
+
+@pytest.mark.parametrize(
+    ("family", "luts_by_inputs"),
+    [("ecp5", (1, 1, 1, 1, 2, 4)), ("ice40", (1, 1, 1, 1, 3, 6)), ("gowin", (1, 1, 1, 1, 2, 4))],
+)
+def test_a_table_takes_as_many_luts_as_its_inputs_need(
+    family: str, luts_by_inputs: Sequence[int], tmp_path: Path
+) -> None:
+    design = make_design(Shape(widths=(30, 40), classes=2), seed=1)
+    synthesis = synthesise(design.plan, design.graph.layers, FAMILIES[family], tmp_path)
+    luts = {one.part: one.area.luts for one in synthesis.parts}
+    expected: Counter[str] = Counter()
+    for node in (design.graph.node(net) for net in design.graph):
+        if node.op.kind == "lut":
+            expected[node.origin.layer] += luts_by_inputs[len(node.operands) - 1]
+    assert {layer: luts[layer] for layer in expected} == expected
 
 
 def test_cells_are_counted_by_the_layer_in_their_name() -> None:
@@ -404,6 +430,13 @@ def test_the_command_writes_its_result_beside_the_hardware(out: Path) -> None:
     assert "no free tool" in result.not_placed
     assert synth_run.read_results(load_compiled(out)) == [result]
     assert str(out.parent) not in written
+
+
+@pytest.mark.parametrize(("family", "advice"), [("gowin", "--lut-inputs 4"), ("intel", "")])
+def test_the_command_says_if_a_compile_for_other_luts_were_better(family: str, advice: str, out: Path) -> None:
+    code, output, error = run("synth", out, "--family", family)
+    assert code == 0, error
+    assert (advice in output) if advice else ("--lut-inputs" not in output)
 
 
 def test_a_new_compile_removes_results_of_the_old_hardware(out: Path) -> None:

@@ -11,6 +11,8 @@ Vendor = Literal["vivado", "quartus"]
 
 NO_RESOURCE = re.compile(r"\$scopeinfo|GND|VCC")
 """Cells that take no place on a device."""
+CUT_TABLES = "cut_tables.v"
+"""The rule that cuts tables of more than four inputs, for families that cannot join LUTs to wider ones."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Family:
     """A family of devices. ``cells`` says, as regular expressions, which of Yosys' cells are which resource.
 
     ``luts_per_carry_cell`` is how many LUT places a carry cell takes by itself. ``table_map`` are options of Yosys'
-    ``techmap`` that turn a table of ``lut_inputs`` inputs into one LUT; without, Yosys finds LUTs for all logic anew.
+    ``techmap`` that turn a table into LUTs as it stands, and ``mapped_tables`` says how few and how many inputs such
+    tables have; without, Yosys finds LUTs for all logic anew.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Family:
     cells: dict[Resource, str]
     luts_per_carry_cell: int = 0
     table_map: str = ""
+    mapped_tables: tuple[int, int] = (1, 6)
     nextpnr: Nextpnr | None = None
     vendor: Vendor | None = None
     vendor_part: str = ""
@@ -76,6 +80,7 @@ _ALL = (
         lut_inputs=4,
         cells={"luts": "LUT4", "carry_cells": "CCU2C", "muxes": "PFUMX|L6MUX21", "flip_flops": "TRELLIS_FF"},
         luts_per_carry_cell=2,
+        table_map="-map +/lattice/cells_map_trellis.v",
         nextpnr=Nextpnr(
             tool="nextpnr-ecp5",
             packer="ecppack",
@@ -91,6 +96,7 @@ _ALL = (
         synthesis="synth_ice40 -noflatten -top {top}",
         lut_inputs=4,
         cells={"luts": "SB_LUT4", "carry_cells": "SB_CARRY", "flip_flops": r"SB_DFF\w*"},
+        table_map=f"-map {CUT_TABLES} -map +/ice40/cells_map.v",
         nextpnr=Nextpnr(
             tool="nextpnr-ice40",
             packer="icepack",
@@ -107,6 +113,7 @@ _ALL = (
         lut_inputs=6,
         cells=_XILINX_CELLS,
         table_map=_XILINX_TABLE_MAP,
+        mapped_tables=(6, 6),
         vendor="vivado",
         vendor_part="xc7a100tcsg324-1",
     ),
@@ -117,6 +124,7 @@ _ALL = (
         lut_inputs=6,
         cells=_XILINX_CELLS,
         table_map=_XILINX_TABLE_MAP,
+        mapped_tables=(6, 6),
         vendor="vivado",
         vendor_part="xcvu9p-flga2104-2-i",
     ),
@@ -127,6 +135,7 @@ _ALL = (
         lut_inputs=4,
         cells={"luts": "LUT[1-4]", "carry_cells": "ALU", "muxes": "MUX2_LUT[5-8]", "flip_flops": r"DFF\w*"},
         luts_per_carry_cell=1,
+        table_map="-map +/gowin/cells_map.v",
     ),
     Family(
         name="intel",
