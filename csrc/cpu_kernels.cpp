@@ -722,26 +722,33 @@ void spread(const float* table, const float* diagonal, float* differences, int64
   }
 }
 
+// Calls take(column, row, values) with sixteen values of each column of a matrix (rows, columns), whose rows are
+// `stride` apart, from every sixteenth row on; below the last row they are 0. Every thread has columns of its own.
+template <class F>
+void take_columns(const float* from, int64_t stride, int64_t rows, int64_t columns, F take) {
+  constexpr int64_t together = 4 * LANES;  // fewer pages are written at a time than are known by address
+#pragma omp for schedule(static) nowait
+  for (int64_t start = 0; start < columns; start += together)
+    for (int64_t row = 0; row < rows; row += LANES)
+      for (int64_t column = start; column < std::min(columns, start + together); column += LANES) {
+        const int height = std::min<int64_t>(LANES, rows - row), width = std::min<int64_t>(LANES, columns - column);
+        Lanes square[LANES];
+        for (int i = 0; i < LANES; ++i)
+          square[i] = i < height ? load_some(from + (row + i) * stride + column, width, Lanes{}) : Lanes{};
+        transpose_square(square);
+        for (int i = 0; i < width; ++i) take(column + i, row, square[i]);
+      }
+}
+
 // to (columns, rows) = the transpose of from (rows, columns), whose rows are `stride` apart.
 void transpose(const float* from, int64_t stride, float* to, int64_t rows, int64_t columns, int threads) {
-  constexpr int64_t together = 4 * LANES;  // columns: fewer pages are written at a time than are known by address
 #pragma omp parallel num_threads(threads)
   {
     const Writer writer(rows % LANES ? 0 : rows * columns);
-#pragma omp for schedule(static) nowait
-    for (int64_t start = 0; start < columns; start += together)
-      for (int64_t row = 0; row < rows; row += LANES)
-        for (int64_t column = start; column < std::min(columns, start + together); column += LANES) {
-          const int height = std::min<int64_t>(LANES, rows - row), width = std::min<int64_t>(LANES, columns - column);
-          Lanes square[LANES];
-          for (int i = 0; i < LANES; ++i)
-            square[i] = i < height ? load_some(from + (row + i) * stride + column, width, Lanes{}) : Lanes{};
-          transpose_square(square);
-          for (int i = 0; i < width; ++i) {
-            float* place = to + (column + i) * rows + row;
-            height < LANES ? store_some(place, height, square[i]) : writer.write(place, square[i]);
-          }
-        }
+    take_columns(from, stride, rows, columns, [&](int64_t column, int64_t row, Lanes values) {
+      float* place = to + column * rows + row;
+      rows - row < LANES ? store_some(place, rows - row, values) : writer.write(place, values);
+    });
   }
 }
 
@@ -775,6 +782,16 @@ void with_rule(int kind, int n, const RuleArguments& a, F f) {
 DL_EXPORT dl_threshold(const float* features, uint8_t* bits, int64_t count, int threads) {
 #pragma omp parallel for simd num_threads(threads) schedule(static)
   for (int64_t i = 0; i < count; ++i) bits[i] = features[i] >= 0.5f;
+}
+
+// bits (columns, rows up to a multiple of 16) = those of the transpose of from (rows, columns).
+DL_EXPORT dl_threshold_transposed(const float* from, int64_t stride, uint8_t* bits, int64_t rows, int64_t columns,
+                                  int threads) {
+  const int64_t padded = (rows + LANES - 1) / LANES * LANES;
+#pragma omp parallel num_threads(threads)
+  take_columns(from, stride, rows, columns, [&](int64_t column, int64_t row, Lanes values) {
+    store_at_least_bytes(bits + column * padded + row, values, 0.5f);
+  });
 }
 
 DL_EXPORT dl_read_tables(int n, const float* table, const uint8_t* bits, const int64_t* wiring, float* out,

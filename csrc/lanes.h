@@ -164,6 +164,12 @@ inline uint16_t nonzero_bits(Lanes value) {
 #endif
 }
 
+// Stores one byte per lane, 1 where the value is at least the threshold, else 0.
+inline __attribute__((always_inline)) void store_at_least_bytes(uint8_t* to, Lanes value, float threshold) {
+  const ByteLanes bytes = __builtin_convertvector((value >= threshold) & 1, ByteLanes);
+  memcpy(to, &bytes, sizeof bytes);
+}
+
 // Stores one bit per lane, set where the value is at least the threshold.
 inline __attribute__((always_inline)) void store_at_least_bits(uint16_t* to, Lanes value, Lanes threshold) {
 #if defined(__AVX512F__)

@@ -38,6 +38,7 @@ class _RuleArguments(ctypes.Structure):
 _POINTER, _COUNT, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 _ARGUMENTS = {
     "dl_threshold": (_POINTER, _POINTER, _COUNT, _INT),
+    "dl_threshold_transposed": (_POINTER, _COUNT, _POINTER, *[_COUNT] * 2, _INT),
     "dl_read_tables": (_INT, *[_POINTER] * 5, *[_COUNT] * 3, _INT),
     "dl_sum_entries": (_INT, *[_POINTER] * 3, *[_COUNT] * 3, _INT),
     "dl_expect": (_INT, *[_POINTER] * 4, *[_COUNT] * 3, _INT),
@@ -55,11 +56,16 @@ _ARGUMENTS = {
 
 def make_contiguous(x: Tensor) -> Tensor:
     """Return what `Tensor.contiguous` does, faster for a transposed matrix of float32."""
-    if x.dim() != 2 or x.dtype != torch.float32 or x.is_contiguous() or x.stride(0) != 1 or x.stride(1) < x.shape[0]:
+    if not _is_transposed(x):
         return x.contiguous()
     result = empty(*x.shape)
     _call("dl_transpose", x, x.stride(1), result, x.shape[1], x.shape[0])
     return result
+
+
+def _is_transposed(x: Tensor) -> bool:
+    """Whether it is a matrix of float32, a column of which lies in one piece."""
+    return x.dim() == 2 and x.dtype == torch.float32 and x.stride(0) == 1 and 1 != x.stride(1) >= x.shape[0]
 
 
 def read_tables(table: Tensor, features: Tensor, wiring: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +74,7 @@ def read_tables(table: Tensor, features: Tensor, wiring: Tensor) -> tuple[Tensor
     Parameters
     ----------
     table : (nodes, outputs, 2**n).
-    features : (inputs, batch).
+    features : (inputs, batch), in any layout.
     wiring : (nodes, n).
 
     Returns
@@ -76,15 +82,24 @@ def read_tables(table: Tensor, features: Tensor, wiring: Tensor) -> tuple[Tensor
     values, and addresses uint8 (nodes, padded batch).
     """
     _check_indices(wiring, features.shape[0])
-    padded = _pad(features)
     nodes, outputs, _ = table.shape
-    batch = padded.shape[1]
-    bits = empty(*padded.shape, dtype=torch.uint8)
-    _call("dl_threshold", padded, bits, bits.numel())
+    bits = _threshold(features)
+    batch = bits.shape[1]
     values = empty(nodes * outputs, batch)
     address = empty(nodes, batch, dtype=torch.uint8)
     _call("dl_read_tables", wiring.shape[1], table, bits, wiring, values, address, nodes, outputs, batch)
     return _cut(values, features.shape[1]), address
+
+
+def _threshold(features: Tensor) -> Tensor:
+    """Return the features as bits (inputs, padded batch)."""
+    inputs, batch = features.shape
+    bits = empty(inputs, batch + -batch % LANES, dtype=torch.uint8)
+    if _is_transposed(features):
+        _call("dl_threshold_transposed", features, features.stride(1), bits, batch, inputs)
+    else:
+        _call("dl_threshold", _pad(features.contiguous()), bits, bits.numel())
+    return bits
 
 
 def expect(table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:

@@ -74,6 +74,7 @@ def read_parameters(file: str) -> dict[str, tuple[str, ...]]:
 def read_tables(table: Tensor, features: Tensor, wiring: Tensor) -> tuple[Tensor, Tensor]:
     """See `cpu.read_tables`."""
     nodes, outputs, _ = table.shape
+    features = features.contiguous()
     inputs, batch = features.shape
     padded = -(-batch // LANES) * LANES
     values = features.new_empty(nodes * outputs, batch)

@@ -14,6 +14,9 @@ from torch import Tensor
 from difflut.kernels import cpu, cuda
 
 _RULE = "int kind, Tensor grad, Tensor table, Tensor address, Tensor features, Tensor wiring"
+_TAKEN_AS_IT_LIES = {"read_tables": 1}
+"""The places of arguments that kernels take in any layout; all others are made contiguous for them."""
+
 _library = torch.library.Library("difflut", "DEF")  # type: ignore[no-untyped-call]
 
 
@@ -27,7 +30,9 @@ def _define(schema: str, shapes: Callable[..., object]) -> None:
 
 def _implement(kernels: ModuleType, name: str, make_contiguous: Callable[[Tensor], Tensor]) -> Callable[..., object]:
     def run(*arguments: object) -> object:
-        return getattr(kernels, name)(*(make_contiguous(x) if isinstance(x, Tensor) else x for x in arguments))
+        left = _TAKEN_AS_IT_LIES.get(name)
+        given = [make_contiguous(x) if isinstance(x, Tensor) and i != left else x for i, x in enumerate(arguments)]
+        return getattr(kernels, name)(*given)
 
     return run
 

@@ -43,7 +43,8 @@ def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = 
     features = _choose_row_type(table, wired.features, may_round)
     if not chosen_for(wired.wiring.shape[1], table, rows=(features,)):
         return rule.twin(table, gather_pins(pins))
-    if not features.is_contiguous():  # once, because several kernels read them
+    reads_only_bits = rule.reads_entries and rule.diagonal is not None and wired.routing is None
+    if not reads_only_bits and not features.is_contiguous():  # once, because several kernels read them
         features = _Contiguous.apply(features)  # type: ignore[no-untyped-call]
     candidates, logits, tau = wired.routing or (None, None, 1.0)
     result: Tensor = _Fused.apply(table, features, logits, wired.wiring, candidates, tau, rule)  # type: ignore[no-untyped-call]

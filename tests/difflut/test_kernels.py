@@ -216,6 +216,9 @@ def test_features_of_any_layout_and_half_precision() -> None:
         expected = multilinear(case.table, case.pins)
         transposed = case.features.t().contiguous().t()
         assert torch.equal(multilinear(case.table, WiredPins(transposed, case.wiring)), expected)
+        for layout in (transposed, case.features[:, ::2], case.features.expand(3, *case.features.shape)[1]):
+            found = look_up(case.table >= 0.5, WiredPins(layout, case.wiring))
+            assert torch.equal(found, look_up(case.table >= 0.5, WiredPins(layout.contiguous(), case.wiring)))
         half = case.features.detach().to(torch.bfloat16)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found = multilinear(case.table, WiredPins(half, case.wiring))
@@ -228,6 +231,9 @@ def test_transposed_matrices_are_copied(rows: int, columns: int) -> None:
     with kernels.use("cpu"):
         assert torch.equal(cpu.make_contiguous(x.t()), x.t())
         assert cpu.make_contiguous(x.t()).is_contiguous()
+        bits = cpu._threshold(x.t())
+        assert torch.equal(bits[:, :rows], (x.t() >= 0.5).to(torch.uint8))
+        assert not bits[:, rows:].any()
         part = x[: rows // 2 + 1, : columns // 2 + 1]
         assert torch.equal(cpu.make_contiguous(part.t()), part.t())
         assert torch.equal(cpu.make_contiguous(part), part)
