@@ -7,6 +7,7 @@ itself, 130 interrupted. Nothing heavy is imported before a command needs it, so
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -26,9 +27,21 @@ from rich.table import Table
 
 from difflut_compiler.progress import (
     COMPILE_SHARES,
+    DATA_BYTES_PER_SECOND,
+    DRAWING_SECONDS,
+    GRAPH_BYTES_PER_SECOND,
+    IMPORT_BYTES_PER_SECOND,
+    IMPORT_SHARES,
     INFER_SHARES,
+    PLOT_SHARES,
+    PUBLISH_SHARES,
+    RELOAD_SHARES,
+    REPORT_SHARES,
     SYNTHESIS_SHARES,
+    SYNTHESIS_TO_COMPILE,
     VERIFY_SHARES,
+    reading_seconds,
+    seconds_of_compile,
     steps_shown,
     training_shown,
     trials_shown,
@@ -132,7 +145,8 @@ def publish(
 
         if not IDENTIFIER.fullmatch(name):
             _fail(f"the name {name!r} is not made of letters, digits and underscores", EXIT_BAD_INPUT)
-        with steps_shown({"load": 1, "measure and write": 2}, _error_console(), quiet=as_json) as on_step:
+        expected = _data_seconds(data)
+        with steps_shown(PUBLISH_SHARES, _error_console(), quiet=as_json, expected_seconds=expected) as on_step:
             on_step("load")
             trained, dataset = difflut.load_model(model), load_dataset(data)
             on_step("measure and write")
@@ -338,10 +352,12 @@ def verify(
 ) -> None:
     """Check the folder of a compile again: digests, proof, simulation."""
     with _reporting_errors(debug):
+        from difflut_compiler.compiled import read_report
         from difflut_compiler.recheck import recheck
         from difflut_compiler.report import print_rungs
 
-        with steps_shown(VERIFY_SHARES, _error_console(), quiet=as_json) as on_step:
+        expected = seconds_of_compile(read_report(out), VERIFY_SHARES)
+        with steps_shown(VERIFY_SHARES, _error_console(), quiet=as_json, expected_seconds=expected) as on_step:
             result = recheck(out, model, simulator, on_step=on_step)
         if as_json:
             print(json.dumps({"folder": str(out), "target": result.target, "rungs": list(map(asdict, result.rungs))}))
@@ -369,8 +385,14 @@ def reload(
         from difflut_compiler.output import write_file
         from difflut_compiler.reload import image_text
 
-        words = image_of_model(load_compiled(out), model)
-        write_file(image, image_text(words))
+        expected = _graph_seconds([out])
+        with steps_shown(RELOAD_SHARES, _error_console(), quiet=as_json, expected_seconds=expected) as on_step:
+            on_step("read")
+            compiled = load_compiled(out)
+            on_step("make words")
+            words = image_of_model(compiled, model)
+            on_step("write")
+            write_file(image, image_text(words))
         if as_json:
             print(json.dumps({"image": str(image), "words": len(words)}))
         else:
@@ -390,8 +412,12 @@ def report_command(
         from difflut_compiler.output import REPORT_PAGE
         from difflut_compiler.page import write_page
 
-        compiled = load_compiled(out)
-        write_page(compiled)
+        expected = _graph_seconds([out])
+        with steps_shown(REPORT_SHARES, _error_console(), quiet=as_json, expected_seconds=expected) as on_step:
+            on_step("read")
+            compiled = load_compiled(out)
+            on_step("write")
+            write_page(compiled)
         if as_json:
             print(json.dumps({**compiled.report, "certificate": compiled.certificate}))
         else:
@@ -429,11 +455,15 @@ def import_command(
         from difflut_compiler.importers import ImportRequest, import_network
         from difflut_compiler.output import write_file
 
-        graph = import_network(ImportRequest(file, "network", classes, wiring, parametrization, inputs))
         target = out if out is not None else file.with_suffix(".json")
         if target.exists() and target.suffix != ".json":
             _fail(f"{target} is there and no .json file; choose another name", EXIT_BAD_INPUT)
-        write_file(target, graph_to_json(graph))
+        expected = reading_seconds([file], IMPORT_BYTES_PER_SECOND)
+        with steps_shown(IMPORT_SHARES, _error_console(), quiet=as_json, expected_seconds=expected) as on_step:
+            on_step("read")
+            graph = import_network(ImportRequest(file, "network", classes, wiring, parametrization, inputs))
+            on_step("write")
+            write_file(target, graph_to_json(graph))
         counts = {kind: graph.size().count_by_kind.get(kind, 0) for kind in ("input", "lut", "output")}
         if as_json:
             print(json.dumps({"graph": str(target), "count_by_kind": counts}))
@@ -467,7 +497,8 @@ def infer(
         from difflut_compiler.infer import CLASS_INDEX, format_predictions, load_predictor
         from difflut_compiler.output import write_file
 
-        with steps_shown(INFER_SHARES, _error_console(), quiet=as_json) as on_step:
+        expected = _data_seconds(data)
+        with steps_shown(INFER_SHARES, _error_console(), quiet=as_json, expected_seconds=expected) as on_step:
             on_step("load")
             predictor = load_predictor(_find_model(network))
             on_step("read data")
@@ -524,7 +555,8 @@ def synth(
             result = read_vendor_reports(compiled, known_family)
         else:
             shares = {step: SYNTHESIS_SHARES[step] for step in request.steps()}
-            with steps_shown(shares, _error_console(), quiet=as_json) as on_step:
+            expected = SYNTHESIS_TO_COMPILE * seconds_of_compile(compiled.report) * len(shares)
+            with steps_shown(shares, _error_console(), quiet=as_json, expected_seconds=expected) as on_step:
                 result = synthesise_network(compiled, request, on_step=on_step)
         write_page(compiled)
         if as_json:
@@ -556,7 +588,10 @@ def plot(
     with _reporting_errors(debug):
         from difflut_compiler.plots import write_plot
 
-        write_plot(kind, folders, out)
+        expected = DRAWING_SECONDS + _graph_seconds(folders)
+        with steps_shown(PLOT_SHARES, _error_console(), quiet=as_json, expected_seconds=expected) as on_step:
+            on_step("read and draw")
+            write_plot(kind, folders, out)
         if as_json:
             print(json.dumps({"kind": kind, "plot": str(out)}))
         else:
@@ -599,6 +634,19 @@ def sweep(
         print_sweep(result, console)
         names = ", ".join(map(str, written))
         console.print(f"Wrote {names}; models are in {out}/trial-NUMBER-*/model.pth.", markup=False, soft_wrap=True)
+
+
+def _data_seconds(data: str) -> float:
+    """How long reading the data may take; 0 for those that are no file."""
+    path = Path(data)
+    return reading_seconds([path], DATA_BYTES_PER_SECOND.get(path.suffix.lower(), math.inf))
+
+
+def _graph_seconds(folders: list[Path]) -> float:
+    """How long work on the graphs in the output folders of compiles may take."""
+    from difflut_compiler.output import GRAPH_FILE
+
+    return reading_seconds((folder / GRAPH_FILE for folder in folders), GRAPH_BYTES_PER_SECOND)
 
 
 def _default_top(model: Path, is_identifier: Callable[[str], Any]) -> str:
@@ -800,6 +848,8 @@ def _run(program: typer.Typer) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         program()
+    except KeyboardInterrupt:  # before a command began
+        sys.exit(EXIT_INTERRUPTED)
     except Exception:  # noqa: BLE001 - the last door: whatever comes here is shown, whole, and is a fault of ours
         traceback.print_exc()
         print("error: this is a fault of DiffLUT itself; please report it with the lines above", file=sys.stderr)

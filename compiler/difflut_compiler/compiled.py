@@ -49,7 +49,7 @@ def load_compiled(folder: Path) -> CompiledNetwork:
 def read_compiled(folder: Path) -> CompiledNetwork:
     """Read an output folder, whatever hardware is in it; raises :class:`CompilerError` for a folder that is none."""
     certificate = _read_json(folder, CERTIFICATE)
-    report = _read_json(folder, "report.json")
+    report = read_report(folder)
     try:
         if any(rung["status"] == "failed" for rung in certificate["rungs"]):
             raise CompilerError(f"{folder} holds no hardware: a check of its compile failed; see {CERTIFICATE}")
@@ -59,6 +59,11 @@ def read_compiled(folder: Path) -> CompiledNetwork:
     except (KeyError, TypeError, ValueError):  # whatever a file that no compile wrote may lack
         raise CompilerError(f"{folder} holds no result of this compiler; compile again") from None
     return CompiledNetwork(folder, plan, read_graph(folder / GRAPH_FILE), pipeline, digests, report, certificate)
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The contents of a compile's report.json; raises :class:`CompilerError` if there is none."""
+    return _read_json(folder, "report.json")
 
 
 def _read_plan(folder: Path, report: dict[str, Any]) -> BuildPlan:
@@ -84,9 +89,11 @@ def _read_plan(folder: Path, report: dict[str, Any]) -> BuildPlan:
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
-        data: dict[str, Any] = json.loads(_read(folder / name))
+        data = json.loads(_read(folder / name))
     except (ValueError, RecursionError):
         raise CompilerError(f"{folder / name} is no readable JSON file; compile again") from None
+    if not isinstance(data, dict):
+        raise CompilerError(f"{folder / name} holds no result of this compiler; compile again")
     return data
 
 

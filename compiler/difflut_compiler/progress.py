@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -46,8 +47,38 @@ VERIFY_SHARES: Mapping[str, float] = {
 """The same for the steps of checking a compile again."""
 SYNTHESIS_SHARES: Mapping[str, float] = {"synthesise": 50, "place and route": 50}
 """The same for synthesis; not all families have the second step."""
+SYNTHESIS_TO_COMPILE = 4.0
+"""How much longer each of these steps typically takes than the network's whole compile took."""
 INFER_SHARES: Mapping[str, float] = {"load": 0, "read data": 80, "run": 5, "write": 15}
 """The same for answering on many samples from a CSV file; how long loading takes says nothing about the rest."""
+PUBLISH_SHARES: Mapping[str, float] = {"load": 80, "measure and write": 20}
+IMPORT_SHARES: Mapping[str, float] = {"read": 95, "write": 5}
+REPORT_SHARES: Mapping[str, float] = {"read": 35, "write": 65}
+RELOAD_SHARES: Mapping[str, float] = {"read": 35, "make words": 60, "write": 5}
+PLOT_SHARES: Mapping[str, float] = {"read and draw": 100}
+DRAWING_SECONDS = 1.5
+"""How long a plot takes besides the reading, most of it matplotlib's start."""
+
+DATA_BYTES_PER_SECOND: Mapping[str, float] = {".csv": 1e7, ".npz": 3e8}
+"""How fast data files are read, by their kind."""
+IMPORT_BYTES_PER_SECOND = 3e6
+"""How fast networks of other tools become graphs."""
+GRAPH_BYTES_PER_SECOND = 2e6
+"""How fast the graph of a compile becomes a report, a plot or an image."""
+
+
+def reading_seconds(files: Iterable[Path], bytes_per_second: float) -> float:
+    """How long work on these files may take; what is no file counts nothing."""
+    return sum(file.stat().st_size for file in files if file.is_file()) / bytes_per_second
+
+
+def seconds_of_compile(report: Mapping[str, Any], steps: Iterable[str] | None = None) -> float:
+    """How long the compile, or these of its steps, took according to its report.json; 0 if that does not say."""
+    seconds = report.get("seconds")
+    if not isinstance(seconds, dict):
+        return 0.0
+    figures = (seconds.get(step) for step in (seconds if steps is None else steps))
+    return float(sum(figure for figure in figures if isinstance(figure, int | float)))
 
 
 class StepEstimate:
@@ -57,15 +88,17 @@ class StepEstimate:
     ----------
     shares : typical shares of the time by step, in order; a step that is not there counts as short.
     now : the clock's seconds at the start.
+    expected_seconds : what all steps may take together, which counts until one of them is done; 0 if nobody knows.
     """
 
-    def __init__(self, shares: Mapping[str, float], now: float) -> None:
+    def __init__(self, shares: Mapping[str, float], now: float, expected_seconds: float = 0.0) -> None:
         total = sum(shares.values()) or 1
         self._shares = {step: share / total for step, share in shares.items()}
         self._step: str | None = None
         self._step_start = now
         self._measured_seconds = 0.0
         self._measured_share = 0.0
+        self._expected_seconds = expected_seconds
 
     def begin(self, step: str, now: float) -> None:
         """Note that the step before is over."""
@@ -76,9 +109,10 @@ class StepEstimate:
 
     def seconds_left(self, now: float) -> float | None:
         """Seconds until the last step is over, if all go as fast as those before; None while too little is known."""
-        if self._step not in self._shares or self._measured_share < _LEAST_BASIS:
+        is_measured = self._measured_share >= _LEAST_BASIS
+        if self._step not in self._shares or not (is_measured or self._expected_seconds):
             return None
-        seconds_per_share = self._measured_seconds / self._measured_share
+        seconds_per_share = self._measured_seconds / self._measured_share if is_measured else self._expected_seconds
         steps = list(self._shares)
         later = sum(self._shares[step] for step in steps[steps.index(self._step) + 1 :])
         rest_of_step = max(0.0, self._shares[self._step] * seconds_per_share - (now - self._step_start))
@@ -87,14 +121,17 @@ class StepEstimate:
 
 @contextmanager
 def steps_shown(
-    shares: Mapping[str, float], console: Console, *, quiet: bool = False
+    shares: Mapping[str, float], console: Console, *, quiet: bool = False, expected_seconds: float = 0.0
 ) -> Iterator[Callable[[str], None]]:
-    """Yield a function that is called as each step begins; ``console`` should be standard error."""
+    """Yield a function that is called as each step begins; ``console`` should be standard error.
+
+    ``shares`` and ``expected_seconds`` are those of :class:`StepEstimate`.
+    """
     if quiet:
         yield lambda step: None
         return
     start = time.monotonic()
-    estimate = StepEstimate(shares, start)
+    estimate = StepEstimate(shares, start, expected_seconds)
     if not console.is_terminal:
 
         def print_step(step: str) -> None:
@@ -105,12 +142,13 @@ def steps_shown(
 
         yield print_step
         return
-    with Progress(TextColumn("{task.description}"), _EstimateColumn(estimate), console=console, transient=True) as bar:
+    columns = (TextColumn("{task.description}"), _EstimateColumn(estimate))
+    with Progress(*columns, console=console, transient=True, get_time=time.monotonic) as bar:
         task = bar.add_task("starting", total=None)
 
         def show_step(step: str) -> None:
             estimate.begin(step, time.monotonic())
-            bar.update(task, description=step)
+            bar.update(task, description=step, refresh=True)
 
         yield show_step
 

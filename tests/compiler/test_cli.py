@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import shlex
 import shutil
 import signal
@@ -13,8 +14,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,10 +34,19 @@ from difflut.errors import PluginError
 from difflut.models import read_model_info
 from difflut.plugins import PLUGINS
 from difflut.training import EpochReport, StepReport
-from difflut_compiler import progress
+from difflut_compiler import cli, progress
 from difflut_compiler.cli import app
+from difflut_compiler.errors import CompilerError
 from difflut_compiler.lower import lower
-from difflut_compiler.progress import COMPILE_SHARES, StepEstimate, duration, steps_shown, training_shown, trials_shown
+from difflut_compiler.progress import (
+    COMPILE_SHARES,
+    VERIFY_SHARES,
+    StepEstimate,
+    duration,
+    steps_shown,
+    training_shown,
+    trials_shown,
+)
 from tests.compiler.models import make_convnet, make_model
 from tests.compiler.needs import need
 from tests.compiler.test_output import snapshot
@@ -141,19 +152,30 @@ JSON_CASES: dict[str, Callable[[dict[str, Path]], list[str | Path]]] = {
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_json_is_all_that_standard_output_holds(
-    name: str, config_file: Path, data_file: Path, trained: Path, compiled: Path, tmp_path: Path
-) -> None:
-    if name == "reload":
-        assert run("compile", trained, "-t", "verilog", "-o", tmp_path / "reloadable", "--reloadable")[0] == 0
+@pytest.fixture(scope="module")
+def reloadable(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("reloadable")
+    assert run("compile", trained, "-t", "verilog", "-o", out, "--reloadable", "--no-count-luts")[0] == 0
+    return out
+
+
+@pytest.fixture
+def make_case(
+    config_file: Path, data_file: Path, trained: Path, compiled: Path, reloadable: Path, tmp_path: Path
+) -> Callable[[str], list[str | Path]]:
+    """A function that returns arguments with which a command succeeds."""
     netlist = tmp_path / "and.blif"
     netlist.write_text(".model top\n.inputs a b\n.outputs y\n.names a b y\n11 1\n.end\n")
-    have = {"config": config_file, "data": data_file, "model": trained, "compiled": compiled, "netlist": netlist}
-    have |= {"out": tmp_path / "out", "sweep": tmp_path / "sweep.yaml", "reloadable": tmp_path / "reloadable"}
     sweep = {"base": str(config_file), "space": {"training.seed": [1, 2]}, "sampler": "grid"}
-    have["sweep"].write_text(yaml.safe_dump(sweep))
-    code, output, error = run(name, *JSON_CASES[name](have), "--json")
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    have = {"config": config_file, "data": data_file, "model": trained, "compiled": compiled, "netlist": netlist}
+    have |= {"out": tmp_path / "out", "sweep": tmp_path / "sweep.yaml", "reloadable": reloadable}
+    return lambda name: JSON_CASES[name](have)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_json_is_all_that_standard_output_holds(name: str, make_case: Callable[[str], list[str | Path]]) -> None:
+    code, output, error = run(name, *make_case(name), "--json")
     assert code == 0, error
     assert error == ""
     assert json.loads(output)
@@ -305,6 +327,24 @@ def test_time_left_follows_from_the_steps_that_are_done() -> None:
     assert estimate.seconds_left(600) is None
 
 
+def test_what_is_known_beforehand_counts_until_a_step_is_done() -> None:
+    estimate = StepEstimate({"a": 1, "b": 3}, now=0.0, expected_seconds=40)
+    estimate.begin("a", 0)
+    assert estimate.seconds_left(4) == pytest.approx(36)
+    assert estimate.seconds_left(50) == pytest.approx(30)  # a is late; b is still to come
+    estimate.begin("b", 50)
+    assert estimate.seconds_left(60) == pytest.approx(140)
+
+
+def test_expectations_follow_from_files_and_reports(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(b"1" * 500)
+    assert progress.reading_seconds([tmp_path / "data.csv", tmp_path / "absent"], 250) == 2
+    report = {"seconds": {"emit": 1.5, "simulate": 2, "passes": "strange"}}
+    assert progress.seconds_of_compile(report) == 3.5
+    assert progress.seconds_of_compile(report, ["simulate", "flip a bit"]) == 2
+    assert progress.seconds_of_compile({"seconds": "strange"}) == 0
+
+
 def test_the_steps_of_a_compile_are_those_whose_shares_are_known(compiled: Path) -> None:
     assert list(json.loads((compiled / "report.json").read_text())["seconds"]) == list(COMPILE_SHARES)
     assert sum(COMPILE_SHARES.values()) == 100
@@ -352,14 +392,55 @@ def test_quiet_steps_say_nothing(clock: Clock) -> None:
     assert output.getvalue() == ""
 
 
-def test_a_terminal_shows_step_and_time_left_and_cleans_up() -> None:
+def test_a_terminal_shows_step_and_time_left_and_cleans_up(clock: Clock) -> None:
     output = StringIO()
     with steps_shown({"a": 1, "b": 1}, Console(file=output, force_terminal=True, width=80)) as on_step:
         on_step("a")
+        clock.now += 7
         on_step("b")
     text = output.getvalue()
-    assert "so far" in text
+    assert "7 s so far, about 7 s left" in text
     assert "\x1b[2K" in text  # the line is erased in the end
+
+
+def pretend(steps: Iterable[str]) -> Callable[..., None]:
+    """Stands in for long work: it announces its steps and then ends the command."""
+
+    def work(*arguments: object, on_step: Callable[[str], None], **settings: object) -> None:
+        for step in steps:
+            on_step(step)
+        raise CompilerError("all steps were shown")
+
+    return work
+
+
+PRETENDED = {
+    "compile": ("difflut_compiler.driver.compile_model", COMPILE_SHARES),
+    "verify": ("difflut_compiler.recheck.recheck", VERIFY_SHARES),
+    "synth": ("difflut_compiler.synth.synthesise_network", ("synthesise",)),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in JSON_CASES if name not in {*LISTS, "info"}])
+def test_a_long_command_shows_the_time_left(
+    name: str, make_case: Callable[[str], list[str | Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every look at the clock is three seconds after the one before, so every command is long."""
+    if name in PRETENDED:
+        work, steps = PRETENDED[name]
+        monkeypatch.setattr(work, pretend(steps))
+    shown = StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=120)
+    monkeypatch.setattr(cli, "_error_console", lambda: terminal)
+    monkeypatch.setattr(cli, "_output_console", lambda: terminal)
+    ticks = count(step=3)
+    monkeypatch.setattr(time, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(cli, "GRAPH_BYTES_PER_SECOND", 10.0)
+    monkeypatch.setattr(cli, "IMPORT_BYTES_PER_SECOND", 0.1)
+    monkeypatch.setattr(cli, "DRAWING_SECONDS", 1000.0)
+    code, _, _ = run(name, *make_case(name))
+    assert code == (2 if name in PRETENDED else 0), shown.getvalue()
+    assert re.search(r"about \d+ \w+ left|\d:\d\d:\d\d", shown.getvalue()), shown.getvalue()
 
 
 def test_training_lines_have_the_time_left(clock: Clock) -> None:
@@ -493,11 +574,22 @@ INTERRUPTIONS: dict[str, tuple[Callable[[dict[str, Path]], list[str | Path]], st
         "load",
         signal.SIGINT,
     ),
+    "infer": (
+        lambda have: [have["model"], "--data", have["rows"], "-o", have["out"] / "predictions.csv"],
+        "read data",
+        signal.SIGTERM,
+    ),
+    "import": (lambda have: [have["netlist"], "-o", have["out"] / "graph.json"], "read", signal.SIGINT),
 }
-"""How to run a command for a while, words in what it says of its progress, and the signal that then comes."""
+"""How to run a command for a while, words in what it says of its progress, and the signal that then comes.
 
-BRIEF = {*LISTS, "reload", "import", "infer", "info", "plot", "report"}
-"""Commands that are over in seconds on small networks and write one file, at once, or none."""
+What is over sooner than a signal arrives reads from a pipe.
+"""
+
+BRIEF = {*LISTS, "reload", "info", "plot", "report"}
+"""Commands that are over in seconds on small networks and write one file or none; tests/compiler/test_output.py
+interrupts the writing of one.
+"""
 
 
 @pytest.mark.parametrize("name", INTERRUPTIONS)
@@ -506,8 +598,12 @@ def test_an_interrupted_command_leaves_earlier_results_as_they_were(
 ) -> None:
     need("iverilog")
     make, words, number = INTERRUPTIONS[name]
-    have = {"model": trained, "out": tmp_path / "out", "data": data_file}
+    pipes = {"rows": tmp_path / "rows.csv", "netlist": tmp_path / "net.blif"}
+    for pipe in pipes.values():
+        os.mkfifo(pipe)  # nobody writes into it, so who reads it waits
+    have = {"model": trained, "out": tmp_path / "out", "data": data_file, **pipes}
     shutil.copytree(compiled, have["out"])
+    (have["out"] / "predictions.csv").write_text("class_index\n1\n")
     before = snapshot(have["out"])
     error = interrupt_at(start(name, *make(have)), "stderr", words, number)
     assert "error: interrupted" in error

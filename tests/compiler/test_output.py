@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import Any
 import pytest
 
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.output import CERTIFICATE, MARKER, MARKER_TEXT, check_output_folder, write_output
+from difflut_compiler.output import (
+    CERTIFICATE,
+    MARKER,
+    MARKER_TEXT,
+    check_output_folder,
+    replace_folder,
+    write_file,
+    write_output,
+)
 
 RTL = {"net.v": "module net;\n", "net_a.v": "module a;\n"}
 DOCUMENTS = {"report.json": "{}\n", CERTIFICATE: "{}\n"}
@@ -127,3 +136,44 @@ def test_the_certificate_is_the_last_thing_to_appear(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "replace", noting)
     write_output(tmp_path, {"rtl": RTL}, DOCUMENTS)
     assert order == ["rtl", "report.json", CERTIFICATE]
+
+
+def replace_a_folder(folder: Path) -> None:
+    (folder / "contents").mkdir()
+    (folder / "contents/new.txt").write_text("new\n")
+    replace_folder(folder / "place", folder / "contents")
+
+
+WRITERS: dict[str, tuple[Callable[[Path], None], dict[str, str | None]]] = {
+    "output": (lambda folder: write_output(folder, {"rtl": RTL}, DOCUMENTS), WRITTEN),
+    "file": (lambda folder: write_file(folder / "new.txt", "new\n"), {"new.txt": "new\n"}),
+    "folder": (
+        replace_a_folder,
+        {"contents": None, "contents/new.txt": "new\n", "place": None, "place/new.txt": "new\n"},
+    ),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("moment", ["replace", "tidy up"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_an_interruption_waits_until_all_is_written_and_tidy(
+    writer: str, moment: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, name = (os, "replace") if moment == "replace" else (tempfile.TemporaryDirectory, "cleanup")
+    real = getattr(place, name)
+
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(number)
+        real(*arguments)
+
+    monkeypatch.setattr(place, name, interrupted)
+    write, expected = WRITERS[writer]
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert snapshot(tmp_path) == expected
