@@ -110,7 +110,7 @@ class Drawn:
             options |= vars(interface)
         else:
             del options["pipeline"]
-        chosen = {f"{name} {value}" for name, value in options.items() if value not in (None, False)}
+        chosen = {f"{name} {value}" for name, value in options.items() if value is not None and value is not False}
         return names_of(self.model.config) | chosen | set(languages)
 
 
@@ -119,6 +119,8 @@ def draw(seed: int) -> Drawn:
     chance = random.Random(seed)
     model, refused = draw_model(chance)
     interface = INTERFACES_TRIED[seed // EVERY_HARDWARE % len(INTERFACES_TRIED)]  # each in turn, in every language
+    if interface.reloadable and model.config.num_classes == 1:
+        interface = PLAIN  # no table of such a network matters, so none is left to be reloaded, and a compile says so
     return Drawn(model, draw_options(chance, interface), refused, chance.getrandbits(30))
 
 

@@ -334,7 +334,45 @@ def test_circuits_with_other_ports_are_not_compared(tmp_path: Path) -> None:
 def test_a_checker_without_a_verdict_proves_nothing(
     answer: str, error: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = Circuit(["a"], ["y"], [".names a y", "1 1"])
+    one, other = (Circuit(["a"], ["y"], [".names a y", row]) for row in ("1 1", "- 1"))
     monkeypatch.setattr("difflut_compiler.verify.equivalence.run_abc", lambda commands, folder: answer)
     with pytest.raises(error, match=message):
-        check_equivalence(one, one, tmp_path)
+        check_equivalence(one, other, tmp_path)
+
+
+GATES = {
+    "the same table": ([".names a b y", "11 1"], [".names a b y", "11 1"], 1),
+    "pins in another order": ([".names a b y", "11 1"], [".names b a y", "11 1"], 0),
+    "the same table of inner nets": (
+        [".names a g", "1 1", ".names g y", "1 1"],
+        [".names a g", "1 1", ".names g y", "1 1"],
+        0,
+    ),
+    "an output that is read": (
+        [".names a y", "1 1", ".names y z", "0 1"],
+        [".names a y", "1 1", ".names y z", "0 1"],
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_only_the_same_table_of_inputs_needs_no_checker(kind: str, tmp_path: Path) -> None:
+    golden, revised, same_tables = GATES[kind]
+    outputs = ["y", "z"] if "z" in golden[-2] else ["y"]
+    left, right = (Circuit(["a", "b"], outputs, lines) for lines in (golden, revised))
+    verdict = check_equivalence(left, right, tmp_path)
+    assert (verdict.equivalent, verdict.same_tables) == (True, same_tables)
+
+
+def test_the_same_name_for_other_inner_nets_is_not_the_same_table(tmp_path: Path) -> None:
+    golden = Circuit(["a"], ["y"], [".names a g", "1 1", ".names g y", "1 1"])
+    revised = Circuit(["a"], ["y"], [".names a g", "0 1", ".names g y", "1 1"])
+    assert not check_equivalence(golden, revised, tmp_path).equivalent
+
+
+def test_an_output_that_is_driven_twice_is_refused(tmp_path: Path) -> None:
+    golden = Circuit(["a"], ["y"], [".names a y", "1 1"])
+    revised = Circuit(["a"], ["y"], [".names a y", "0 1", ".names a y", "1 1"])
+    with pytest.raises(MismatchError, match="drives y twice"):
+        check_equivalence(golden, revised, tmp_path)

@@ -66,15 +66,18 @@ class Blif:
 
 def write_gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool, result: Word) -> None:
     """Write gates that compute ``op`` of ``operands`` into the nets named ``result``."""
-    word = _gates(blif, op, operands, signed)
+    if isinstance(op, Lut):
+        first, *result = result
+        word = []
+        blif.table([operand[0] for operand in operands], _rows(op), first)
+    else:
+        word = _gates(blif, op, operands, signed)
     for source, name in zip_longest(word[: len(result)], result, fillvalue=ZERO):
         blif.buffer(source, name)
 
 
 def _gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool) -> Word:
     match op:
-        case Lut():
-            return [_lut(blif, op, [operand[0] for operand in operands])]
         case Compare():
             return [_at_least(blif, operands[0], op.threshold, signed)]
         case PopCount():
@@ -93,17 +96,18 @@ def _gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool) -> Wor
             return constant_word(op.value, op.bits)
         case Register() | Output():
             return list(operands[0])
-        case Input():
-            raise TypeError("an input has no gates")
+        case Input() | Lut():
+            raise TypeError(f"an {op.kind} has no gates")
 
 
 def constant_word(value: int, bits: int) -> Word:
     return [ONE if value >> bit & 1 else ZERO for bit in range(bits)]
 
 
-def _lut(blif: Blif, op: Lut, inputs: Sequence[str]) -> str:
+def _rows(op: Lut) -> list[str]:
+    """The addresses at which a look-up table answers 1, address bit 0 first."""
     addresses = np.flatnonzero(table_to_bools(op.table, op.fan_in)).tolist()
-    return blif.gate(inputs, sorted(f"{address:0{op.fan_in}b}"[::-1] for address in addresses))
+    return sorted(f"{address:0{op.fan_in}b}"[::-1] for address in addresses)
 
 
 def _at_least(blif: Blif, word: Word, threshold: int, signed: bool) -> str:

@@ -238,8 +238,13 @@ class Netlist:
     flat: bool = False
 
     def logic(self) -> Iterator[tuple[list[str], list[str]]]:
-        """The tables, without those at the head of the file that define the constants."""
-        return ((nets, rows) for nets, rows in self.tables if nets[-1] not in (*CONSTANT_NETS, UNDEFINED))
+        """The tables, without those at the head of the file that define the constants.
+
+        Pins are in the order of the graph, address bit 0 first. Yosys writes them the other way round.
+        """
+        for nets, rows in self.tables:
+            if nets[-1] not in (*CONSTANT_NETS, UNDEFINED):
+                yield [*nets[-2::-1], nets[-1]], sorted(row[-3::-1] + row[-2:] for row in rows)
 
 
 def _parse_blif(lines: Iterable[str]) -> Netlist:
@@ -304,7 +309,7 @@ def cut_hardware(netlist: Netlist, graph: LutGraph) -> CutHardware:
         return next_of(bit) if bit in cut_bits else bit
 
     for nets, rows in netlist.logic():
-        lines += table_lines([source_name(net) for net in nets[:-1]], sorted(rows), result_name(nets[-1]))
+        lines += table_lines([source_name(net) for net in nets[:-1]], rows, result_name(nets[-1]))
     for result, source in netlist.registers.items():
         lines += [f".names {source_name(source)} {result_name(result)}", "1 1"]
     for hardware, bit in output_bit_names(graph).items():
@@ -368,7 +373,7 @@ def whole_hardware(netlist: Netlist, graph: LutGraph) -> Circuit:
     wires = _Wires(netlist.aliases, ports)
     lines = [f".names {ZERO}", f".names {ONE}", "1"]
     for nets, rows in netlist.logic():
-        lines += table_lines([wires[net] for net in nets[:-1]], sorted(rows), wires[nets[-1]])
+        lines += table_lines([wires[net] for net in nets[:-1]], rows, wires[nets[-1]])
     for result, source in netlist.registers.items():
         lines += [f".names {wires[source]} {wires[result]}", "1 1"]
     outputs = output_bit_names(graph)
