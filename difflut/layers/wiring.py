@@ -95,4 +95,4 @@ def draw_grouped_rows(
     rows = draw_rows(groups.shape[1], len(group_of_row), width, generator)
     places = torch.empty_like(rows)
     places[group_of_row.argsort(stable=True)] = rows
-    return groups[group_of_row].gather(1, places)
+    return groups[group_of_row.unsqueeze(1), places]

@@ -44,8 +44,8 @@ def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = 
     if not chosen_for(wired.wiring.shape[1], table, rows=(features,)):
         return rule.twin(table, gather_pins(pins))
     reads_only_bits = rule.reads_entries and rule.diagonal is not None and wired.routing is None
-    if not reads_only_bits and not features.is_contiguous():  # once, because several kernels read them
-        features = _Contiguous.apply(features)  # type: ignore[no-untyped-call]
+    if not reads_only_bits:  # several kernels read them
+        features = _make_contiguous(features)
     candidates, logits, tau = wired.routing or (None, None, 1.0)
     result: Tensor = _Fused.apply(table, features, logits, wired.wiring, candidates, tau, rule)  # type: ignore[no-untyped-call]
     return result
@@ -67,12 +67,19 @@ def _choose_row_type(table: Tensor, features: Tensor, may_round: bool) -> Tensor
     return features
 
 
-class _Contiguous(torch.autograd.Function):
-    """`Tensor.contiguous`, which the kernels do faster."""
+def _make_contiguous(x: Tensor) -> Tensor:
+    if x.is_contiguous() or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x.contiguous()
+    copy: Tensor = _Copy.apply(x)  # type: ignore[no-untyped-call]
+    return copy
+
+
+class _Copy(torch.autograd.Function):
+    """`Tensor.contiguous` of something that is not, which the kernels do faster on the CPU."""
 
     @staticmethod
     def forward(_: Any, x: Tensor) -> Tensor:
-        return x.contiguous() if torch.compiler.is_compiling() or x.device.type != "cpu" else make_contiguous(x)
+        return make_contiguous(x)
 
     @staticmethod
     def backward(_: Any, grad: Tensor) -> Tensor:
