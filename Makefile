@@ -11,7 +11,7 @@ COUNT ?= 2000
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup simulators postgresql demo docs lint test nightly fuzz clean
+.PHONY: help setup simulators postgresql ray demo docs lint test nightly fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ simulators: $(READY)  ## install Icarus Verilog and GHDL if they are missing
 
 postgresql:  ## install PostgreSQL if it is missing: nightly tests start a server of their own
 	scripts/get_postgresql.sh
+
+ray: $(READY)  ## install Ray: nightly tests start a cluster of their own
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ray]"
 
 demo: simulators  ## train a digit classifier, compile it to Verilog and VHDL
 	$(BIN)/difflut-train examples/digits.yaml -o $(DEMO)/model
@@ -46,7 +49,7 @@ lint: $(READY)  ## check style and types
 test: simulators lint  ## style, types, unit tests and simulations
 	$(PYTEST) -m "not slow and not gpu"
 
-nightly: simulators postgresql lint  ## the same, with the tests that take minutes
+nightly: simulators postgresql ray lint  ## the same, with the tests that take minutes
 	$(PYTEST) -m "not gpu"
 	$(MAKE) fuzz
 

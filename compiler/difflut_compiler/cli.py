@@ -614,6 +614,13 @@ def sweep(
     heartbeat: Annotated[
         int, typer.Option(help="Seconds between signs of life; a worker counts as dead after three times that.")
     ] = 10,
+    ray_workers: Annotated[
+        int | None, typer.Option(min=1, help="Have a Ray cluster start so many workers; default: work here.")
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="The cluster's address, or auto; by default one is started on this machine for the sweep."),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -621,11 +628,23 @@ def sweep(
     with _reporting_errors(debug):
         if find_spec("optuna") is None:
             _fail("optuna is not installed: pip install 'difflut[sweep]'", EXIT_TOOL_MISSING)
-        from difflut_compiler.sweep import SweepRequest, print_sweep, read_sweep, run_sweep, write_sweep
+        if ray_address is not None and ray_workers is None:
+            _fail("--ray-address says where, but not how many workers; add --ray-workers", EXIT_BAD_INPUT)
+        from difflut_compiler.sweep import (
+            SweepRequest,
+            print_sweep,
+            read_sweep,
+            run_sweep,
+            run_sweep_on_ray,
+            write_sweep,
+        )
 
         request = SweepRequest(read_sweep(space), out, storage, name, data, heartbeat)
         with trials_shown(_error_console() if as_json else _output_console(), quiet=as_json) as (on_trial, on_part):
-            result = run_sweep(request, on_trial=on_trial, on_part=on_part)
+            if ray_workers is None:
+                result = run_sweep(request, on_trial=on_trial, on_part=on_part)
+            else:
+                result = run_sweep_on_ray(request, ray_workers, ray_address, on_trial=on_trial)
         written = write_sweep(result, out)
         if as_json:
             print(json.dumps(result.to_dict()))

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from difflut_compiler.cli import app
 from difflut_compiler.driver import CompileRequest, compile_model
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.sweep import Sweep, SweepRequest, SweepResult, read_sweep, run_sweep, write_sweep
+from difflut_compiler.sweep import Sweep, SweepRequest, SweepResult, on_ray, read_sweep, run_sweep, write_sweep
 from difflut_compiler.sweep.report import TrialResult
 from difflut_compiler.sweep.space import OBJECTIVES, Choices, Dimension, Range
 from difflut_compiler.sweep.study import SweepStudy
@@ -275,6 +275,78 @@ def test_workers_on_postgresql_never_run_the_same_trial_and_one_may_be_killed(
     assert count_complete(postgresql) == Counter(range(50))
     assert sorted(run.split("-")[1] for run in runs_noted(tmp_path)) == [f"{number:04}" for number in range(20, 50)]
     assert len(run_sweep(replace(request, sweep=read_sweep(tmp_path / "sweep.yaml"))).trials) == 50
+
+
+def running_workers(url: str) -> dict[int, int]:
+    """The process of the worker of every trial that runs."""
+    running = [trial for trial in stored_trials(url) if trial.state is optuna.trial.TrialState.RUNNING]
+    return {
+        trial.user_attrs["number"]: int(trial.user_attrs["worker"].rpartition(":")[2])
+        for trial in running
+        if "worker" in trial.user_attrs
+    }
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_runs_every_trial_once_and_makes_up_for_a_killed_worker(data_path: Path, tmp_path: Path) -> None:
+    """The cluster is of two processes on this machine; the storage, read by Optuna alone, says who did what."""
+    pytest.importorskip("ray")
+    base = {**BASE, "training": {"epochs": 40, "batch_size": 16, "threads": 1}}
+    file, out = make_file(tmp_path, base=base, trials=8), tmp_path / "out"
+    url = f"sqlite:///{out / 'sweep.sqlite'}"
+    program = "from difflut_compiler.cli import main; main()"
+    command = [sys.executable, "-c", program, "sweep", str(file), "-o", str(out), "--data", str(data_path)]
+    command += ["--heartbeat", "1", "--ray-workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    driver = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert driver.stdout is not None
+        first = driver.stdout.readline()
+        assert first.startswith("trial "), first + driver.communicate()[1]
+        running: dict[int, int] = {}
+        while not running and driver.poll() is None:
+            running = running_workers(url)
+        number, process = running.popitem()
+        os.kill(process, signal.SIGKILL)
+        output, error = driver.communicate()
+    finally:
+        driver.kill()
+    assert driver.returncode == 0, error
+    assert "8 of 8 trials complete, 0 failed" in output
+    assert count_complete(url) == Counter(range(8))
+    entries = Counter(trial.user_attrs["number"] for trial in stored_trials(url))
+    assert entries == Counter({one: 1 + (one == number) for one in range(8)})
+    assert len({trial.user_attrs["worker"] for trial in stored_trials(url)}) >= 2
+
+
+def test_without_ray_a_sweep_on_it_says_what_to_install(
+    make_request: Callable[..., SweepRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("difflut_compiler.sweep.on_ray.find_spec", lambda name: None)
+    command = ["sweep", str(make_request().out.parent / "sweep.yaml"), "-o", "out", "--ray-workers", "2"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 3
+    assert result.stderr == "error: ray is not installed: pip install 'difflut[sweep,ray]'\n"
+
+
+def test_an_address_of_ray_needs_a_number_of_workers(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["sweep", "any.yaml", "-o", str(tmp_path), "--ray-address", "auto"])
+    assert result.exit_code == 2
+    assert "add --ray-workers" in result.stderr
+
+
+class Cluster:
+    """Stands in for Ray on two machines."""
+
+    @staticmethod
+    def nodes() -> list[dict[str, Any]]:
+        return [{"NodeManagerAddress": f"10.0.0.{index}", "Alive": index < 2} for index in range(3)]
+
+
+def test_machines_of_a_cluster_do_not_share_an_sqlite_file(make_request: Callable[..., SweepRequest]) -> None:
+    with pytest.raises(CompilerError, match="the cluster has 2 machines, which cannot share an SQLite file"):
+        on_ray._check_storage(make_request(), Cluster)
+    on_ray._check_storage(replace(make_request(), storage="postgresql+psycopg://host/name"), Cluster)
 
 
 def test_a_frozen_worker_does_not_finish_what_another_took_over(

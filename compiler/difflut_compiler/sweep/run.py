@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,11 +61,16 @@ def run_sweep(
     trial with the number of settled trials, the number of all, and a sentence; ``on_part`` as this worker's training
     goes on, with the same numbers and how much of it is done, from 0 to 1.
     """
+    with closing(open_study(request)) as study:
+        return _work(study, request, on_trial, on_part)
+
+
+def open_study(request: SweepRequest) -> SweepStudy:
+    """The trials of the sweep in its storage, which is made if there is none."""
     if request.heartbeat_seconds < 1:
         raise CompilerError(f"the heartbeat must be at least 1 second, not {request.heartbeat_seconds}")
     request.out.mkdir(parents=True, exist_ok=True)
-    with closing(SweepStudy(request.sweep, request.url, request.name, request.heartbeat_seconds)) as study:
-        return _work(study, request, on_trial, on_part)
+    return SweepStudy(request.sweep, request.url, request.name, request.heartbeat_seconds)
 
 
 def _work(study: SweepStudy, request: SweepRequest, on_trial: OnTrial, on_part: OnPart) -> SweepResult:
@@ -78,20 +83,38 @@ def _work(study: SweepStudy, request: SweepRequest, on_trial: OnTrial, on_part: 
 
         return _run_trial(request, point, request.out / folder, earlier, on_step)
 
-    shown = {entry.number for entry in study.entries() if entry.status in _SETTLED}
+    announce = SettledTrials(study, request, on_trial)
     while True:
         entries = study.refill()
-        settled = [entry for entry in entries if entry.status in _SETTLED]
-        for entry in settled:
-            if entry.number not in shown:
-                on_trial(len(settled), len(entries), describe_trial(_result(request, entry)))
-                shown.add(entry.number)
+        settled = announce(entries)
         if len(settled) == len(entries):
-            return SweepResult(request.sweep, tuple(_result(request, entry) for entry in entries))
+            return make_result(request, entries)
         if any(entry.status is Status.WAITING for entry in entries):
             study.run_next(run)
         else:
             time.sleep(min(1.0, request.heartbeat_seconds))
+
+
+class SettledTrials:
+    """Announces trials as they are settled, by whomever; what was settled before is known."""
+
+    def __init__(self, study: SweepStudy, request: SweepRequest, on_trial: OnTrial) -> None:
+        self._request, self._on_trial = request, on_trial
+        self._announced = {entry.number for entry in study.entries() if entry.status in _SETTLED}
+
+    def __call__(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Announce what is new and return the entries that are settled."""
+        settled = [entry for entry in entries if entry.status in _SETTLED]
+        for entry in settled:
+            if entry.number not in self._announced:
+                self._on_trial(len(settled), len(entries), describe_trial(_result(self._request, entry)))
+                self._announced.add(entry.number)
+        return settled
+
+
+def make_result(request: SweepRequest, entries: Sequence[Entry]) -> SweepResult:
+    """The result of a sweep whose trials are all settled."""
+    return SweepResult(request.sweep, tuple(_result(request, entry) for entry in entries))
 
 
 def _run_trial(
