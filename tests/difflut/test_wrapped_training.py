@@ -89,7 +89,8 @@ def test_two_processes_of_distributed_data_parallel_train_as_one(alone: nn.Modul
 def test_a_compiled_model_trains_as_it_does_without(alone: nn.Module) -> None:
     model = make_model()
     with kernels.use("cpu"):
-        train(torch.compile(model, backend="aot_eager", fullgraph=True))
+        model.compile(backend="aot_eager", fullgraph=True)
+        train(model)
     assert_equal_weights(list(model.parameters()), alone)
 
 
