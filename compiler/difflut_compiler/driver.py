@@ -30,7 +30,7 @@ from difflut_compiler.synth import SynthesisCount, count_cells
 from difflut_compiler.synth.estimate import Estimate, estimate_all
 from difflut_compiler.targets import HardwareTarget, find_target
 from difflut_compiler.verify import ladder
-from difflut_compiler.verify.certificate import Certificate, Finding, Rung, about_approximated, climb, hash_text
+from difflut_compiler.verify.certificate import Certificate, Finding, Rung, about, climb, hash_text
 from difflut_compiler.verify.check_files import FileChecks
 from difflut_compiler.verify.languages import choose_simulator, language_of
 from difflut_compiler.verify.simulate import SimulationResult
@@ -224,8 +224,8 @@ def compile_model(
             synthesis = _synthesis(request, built, make_folder(folder, "synthesis"))
     graph_text = graph_to_json(built.graph)
     rungs: tuple[Rung, ...] = (second_rung, third_rung, fourth_rung, fifth_rung)
-    if reference.approximations:
-        rungs = about_approximated(rungs)
+    if reference.not_as_trained:
+        rungs = about(reference.not_as_trained, rungs)
     return CompileResult(
         request=request,
         plan=built.plan,

@@ -8,8 +8,10 @@ writes an expression (:mod:`difflut_compiler.targets`), and the templates only h
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from difflut_compiler.targets.target import (
     TopModule,
     Value,
     Wrapper,
+    lut_name,
 )
 
 
@@ -91,6 +94,7 @@ def emit(scheduled: Schedule, target: Target, top: str, interface: Interface = P
         modules = _split_modules(graph, refs, features, top, ("clk", *interface.controls), loads)
         load_ports = _load_signals(loads) if loads else ()
         core_module = _connect(graph, refs, features, load_ports, modules, scheduled, core)
+        _check_names(refs, modules, core_module, top)
         wrapped = {} if interface.is_plain else target.wrap(Wrapper(top, core_module, interface))
         image = {IMAGE_FILE: image_text(make_image(graph)).encode()} if loads else {}
         files = CircuitFiles({**target.write(modules, core_module), **wrapped}, image)
@@ -112,6 +116,22 @@ def emit(scheduled: Schedule, target: Target, top: str, interface: Interface = P
         outputs={refs[net].signal.name: graph.node(net).width for net in graph.outputs()},
         binary_files=files.binaries,
     )
+
+
+def _check_names(refs: Mapping[int, Ref], modules: Sequence[Module], core: TopModule, top: str) -> None:
+    """Make sure that no two things have the same name, which outputs and layers of a graph file may bring about."""
+    vectors = {ref.signal.name for ref in refs.values() if ref.bit is not None}
+    words = [ref.signal.name for ref in refs.values() if ref.bit is None]
+    ports = [*core.controls, *(port.name for port in core.load_ports), core.features.name]
+    files = [module.name for module in modules]
+    for names in (
+        [*vectors, *words, *ports, *(module.instance for module in modules), core.name],
+        [*files, *dict.fromkeys((core.name, top)), core.package_name, *[core.table_name] * bool(core.load_ports)],
+        *(map(lut_name, module.luts) for module in modules),
+    ):
+        name, count = max(Counter(names).items(), key=itemgetter(1), default=("", 1))
+        if count > 1:
+            raise CompilerError(f"two things in the hardware would be called {name}; rename an output or a layer")
 
 
 def _outputs(graph: LutGraph) -> list[Output]:

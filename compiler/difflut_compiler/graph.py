@@ -286,6 +286,9 @@ class LutGraph:
         self._verify_origins(nets)
         if not self.outputs():
             raise GraphError(f"graph {self.name!r} has no output")
+        names = Counter(op.name for net in self.outputs() if isinstance(op := self.node(net).op, Output))
+        if len(names) < names.total():
+            raise GraphError(f"graph {self.name!r} has several outputs called {names.most_common(1)[0][0]!r}")
 
     def _doubtful_rows(self, arrays: GraphArrays, verified: Mapping[int, Node]) -> NDArray[np.bool_]:
         """``(nodes,)``: those to look at one by one, which are all new ones but the LUTs that are plainly legal."""

@@ -20,6 +20,8 @@ from difflut_compiler.verify.check_files import FileChecks
 from difflut_compiler.verify.tools import tool_version
 from difflut_compiler.verify.vectors import make_vectors
 
+HARDWARE_SUFFIXES = (".v", ".sv", ".vhd", ".vhdl")
+
 
 @dataclass(frozen=True)
 class Recheck:
@@ -71,11 +73,21 @@ def _check_digests(compiled: CompiledNetwork, plan: BuildPlan) -> Finding:
         raise MismatchError(f"{GRAPH_FILE} is not the graph that was compiled")
     if compiled.plan.digest() != compiled.digests.files:
         raise MismatchError(f"the files are not those that were compiled: {_first_difference(compiled.plan, plan)}")
+    strangers = _other_hardware(compiled)
+    if strangers:
+        raise MismatchError(f"{strangers[0]} is no file of the compile, but a tool could take it for one")
     found, made = (replace(one, files={}, binary_files={}) for one in (compiled.plan, plan))
     if found != made:
         raise MismatchError("report.json does not say what the graph does: latency, ports or names differ")
     count = len(compiled.plan.all_files) + 1
     return Finding(count, "SHA-256 of the files and of the graph", "python", tool_version("python"))
+
+
+def _other_hardware(compiled: CompiledNetwork) -> list[str]:
+    """Hardware among the compiled files that is none of them: tools that read whole folders would read it, too."""
+    place = compiled.folder / find_target(compiled.plan.target).folder
+    names = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.suffix in HARDWARE_SUFFIXES)
+    return [name for name in names if name not in compiled.plan.files]
 
 
 def _first_difference(found: BuildPlan, made: BuildPlan) -> str:

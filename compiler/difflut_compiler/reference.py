@@ -30,6 +30,7 @@ class Reference:
     ``expected`` is what every output must be on ``vectors``, ``scale`` what one step of an input word stands for, and
     ``first_rung`` the evidence that ``lowered`` is the network. After ``approximations``, ``lowered`` and ``expected``
     are the approximated network's; ``model_classes``, the trained model's answers on ``data``, are what they were.
+    ``not_as_trained`` is what ``expected`` comes from, in words for the certificate, if that is no trained model.
     """
 
     sha256: str
@@ -42,6 +43,7 @@ class Reference:
     expected: Mapping[str, NDArray[np.int64]]
     first_rung: Rung
     approximations: tuple[Record, ...] = ()
+    not_as_trained: str = ""
 
 
 def read_reference(
@@ -104,6 +106,8 @@ def _from_graph(path: Path, name: str, data_source: str | None) -> Reference:
     lowered.name = name
     if not lowered.inputs():
         raise CompilerError(f"{path} has no input")
+    if lowered.size().count_by_kind.get("register"):
+        raise CompilerError(f"{path} has registers; give the graph without them, and choose a --pipeline")
     vectors = make_vectors(lowered, None)
     return Reference(
         sha256=hash_file(path),
@@ -115,6 +119,7 @@ def _from_graph(path: Path, name: str, data_source: str | None) -> Reference:
         vectors=vectors,
         expected=lowered.evaluate(vectors.inputs),
         first_rung=not_checked(1, "the network came as a graph: there is no model to compare it with"),
+        not_as_trained="the graph that was given",
     )
 
 
@@ -124,4 +129,11 @@ def _approximate(reference: Reference, approximations: Sequence[Approximation], 
     lowered, records = approximate(reference.lowered, approximations, training, reference.data)
     vectors = make_vectors(lowered, reference.data.inputs)
     expected = lowered.evaluate(vectors.inputs)
-    return replace(reference, lowered=lowered, vectors=vectors, expected=expected, approximations=records)
+    return replace(
+        reference,
+        lowered=lowered,
+        vectors=vectors,
+        expected=expected,
+        approximations=records,
+        not_as_trained="the approximated graph",
+    )

@@ -3,8 +3,8 @@
 Reads ``stimulus.json`` and writes ``outcome.json`` as `network_bench` does; the stimulus also has ``beats``,
 ``stream_bits`` and the widths of the outputs. Checked are all answers in order, none lost and none twice; TLAST with
 the right ones; that data wait unchanged while they are not taken; that incomplete samples, ended by TLAST, leave no
-trace; and that nobody waits while nobody pauses. In the middle, a reset takes what is under way, and those samples are
-sent again.
+trace; that nobody waits while nobody pauses; and that the sender is refused, and nothing gets lost, when the receiver
+takes nothing until all is full. In the middle, a reset takes what is under way, and those samples are sent again.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ from benches.network_bench import CLOCK_PERIOD_NS, Checker
 SEED = 12
 INCOMPLETE = 0.05
 """Share of the samples before which an incomplete one is sent."""
-PHASES = ((0.0, 0.0), (0.3, 0.3), (0.0, 0.95), (0.9, 0.0))
-"""How often sender and receiver pause; each lasts some samples. If none does, the stream must run at full speed."""
+PHASES = ((0.0, 0.0), (0.5, 0.3), (0.0, 0.95), (9.0, 0.0))
+"""Cycles that the sender pauses per sample, and how often the receiver does; each lasts some samples. If none pauses,
+the stream must run at full speed. Before the first phase, every time, the receiver takes nothing until all is full.
+"""
 PHASE_SAMPLES = 50
+REFUSED_CYCLES = 20
+"""For so long, the sender is refused when all is full."""
 PATIENCE_CYCLES = 1000
+"""For so long at most, nothing moves."""
 
 
 class Sender:
@@ -39,11 +44,12 @@ class Sender:
         self.last = [chance.random() < 0.2 for _ in self.words]
         self.queue: list[tuple[int, int]] = []
         self.next_sample = 0
+        self.sent = 0
         self.offering = False
 
     def restart(self, sample: int) -> None:
         self.queue.clear()
-        self.next_sample = sample
+        self.next_sample = self.sent = sample
         self.offering = False
 
     def beat(self) -> tuple[int, int] | None:
@@ -62,6 +68,32 @@ class Sender:
     def taken(self) -> None:
         self.queue.pop(0)
         self.offering = False
+        self.sent = self.sent if self.queue else self.next_sample
+
+
+class Blockade:
+    """Times in which the receiver takes nothing, until the sender was refused for a while or has nothing to send."""
+
+    def __init__(self, most_under_way: int) -> None:
+        self.most_under_way = most_under_way
+        self.refused = 0
+        self.next_at = 0
+        self.filled = False
+
+    def is_on(self, sender: Sender, answered: int) -> bool:
+        if answered < self.next_at:
+            return False
+        under_way = sender.sent - answered
+        assert under_way <= self.most_under_way, f"{under_way} samples were taken of which no answer was"
+        if self.refused < REFUSED_CYCLES and sender.beat() is not None:
+            return True
+        self.filled |= self.refused >= REFUSED_CYCLES
+        self.refused = 0
+        self.next_at = answered + PHASE_SAMPLES * len(PHASES)
+        return False
+
+    def count(self, sender: Sender, taken: bool) -> None:
+        self.refused = self.refused + 1 if sender.offering and not taken else 0
 
 
 @cocotb.test()
@@ -72,10 +104,14 @@ async def network_matches_model(dut: Any) -> None:
     Clock(dut.aclk, CLOCK_PERIOD_NS, unit="ns").start()
     await reset(dut)
     answered, waited, stalls = 0, 0, 0
+    blockade = Blockade(2 * stimulus["latency_cycles"] + 8)
     was_reset = False
     waiting: tuple[int, int] | None = None  # an answer that was shown and not taken
     while answered < len(sender.words):
-        pauses = PHASES[answered // PHASE_SAMPLES % len(PHASES)]
+        blocked = blockade.is_on(sender, answered)
+        idle_cycles, receiver_pauses = PHASES[answered // PHASE_SAMPLES % len(PHASES)]
+        sender_pauses = idle_cycles / (idle_cycles + sender.beats)  # before a beat
+        pauses = (0.0, 1.0) if blocked else (sender_pauses, receiver_pauses)
         drive(dut, sender, pauses, chance)
         await FallingEdge(dut.aclk)  # inputs are stable around the rising edge; what is seen now is seen there
         taken_in, shown, ready = observe(dut)
@@ -83,15 +119,17 @@ async def network_matches_model(dut: Any) -> None:
             assert shown == waiting, f"an answer that waited changed from {waiting} to {shown}"
         waiting = shown if shown is not None and not ready else None
         await take_edge(dut)
-        waited += 1
-        assert waited < PATIENCE_CYCLES, f"no answer for {waited} cycles, {answered} samples answered"
+        if blocked:
+            blockade.count(sender, taken_in)
+        waited = 0 if taken_in or (shown is not None and ready) else waited + 1
+        assert waited < PATIENCE_CYCLES, f"nothing moved for {waited} cycles, {answered} samples answered"
         if taken_in:
             sender.taken()
         elif sender.offering and not any(pauses):
             stalls += 1
         if shown is not None and ready:
             check_answer(checker, stimulus["outputs"], answered, *shown, last=sender.last[answered])
-            answered, waited = answered + 1, 0
+            answered += 1
         if not was_reset and answered >= len(sender.words) // 2:
             was_reset, waiting = True, None
             await reset(dut)
@@ -99,6 +137,7 @@ async def network_matches_model(dut: Any) -> None:
     # A full FIFO at the beginning of a phase without pauses takes some cycles to have places again.
     allowed = (stimulus["latency_cycles"] + 8) * (len(sender.words) // (PHASE_SAMPLES * len(PHASES)) + 2)
     assert stalls <= allowed, f"the sender waited {stalls} cycles while the receiver was always ready"
+    assert blockade.filled or len(sender.words) <= blockade.most_under_way, "the stream was never full"
     checker.finish()
 
 
@@ -116,8 +155,13 @@ def drive(dut: Any, sender: Sender, pauses: tuple[float, float], chance: random.
 def observe(dut: Any) -> tuple[bool, tuple[int, int] | None, bool]:
     """Whether a beat is taken at the coming edge, the answer that is shown, and whether it is taken."""
     taken = dut.s_axis_tvalid.value == 1 and dut.s_axis_tready.value == 1
-    shown = (int(dut.m_axis_tdata.value), int(dut.m_axis_tlast.value)) if dut.m_axis_tvalid.value == 1 else None
-    return taken, shown, dut.m_axis_tready.value == 1
+    ready = dut.m_axis_tready.value == 1
+    if dut.m_axis_tvalid.value != 1:
+        return taken, None, ready
+    data, last = dut.m_axis_tdata.value, dut.m_axis_tlast.value
+    assert data.is_resolvable, f"an answer is {data}"
+    assert last.is_resolvable, f"TLAST of an answer is {last}"
+    return taken, (int(data), int(last)), ready
 
 
 async def take_edge(dut: Any) -> None:

@@ -158,6 +158,18 @@ def test_what_is_beside_the_hardware_counts(
     assert reason in reasons[0]
 
 
+@pytest.mark.parametrize("name", ["extra.v", "more/net.vhd"])
+def test_other_hardware_beside_the_compiled_files_is_noticed(name: str, copy: Callable[[str], Path]) -> None:
+    folder = copy("verilog")
+    (folder / "rtl" / "notes.txt").write_text("not for tools")
+    assert verify(folder)[0] == 0
+    (folder / "rtl" / name).parent.mkdir(exist_ok=True)
+    (folder / "rtl" / name).write_text("module network; endmodule\n")
+    code, statuses, reasons = verify(folder)
+    assert (code, statuses[0]) == (1, "failed")
+    assert reasons[0] == f"{name} is no file of the compile, but a tool could take it for one"
+
+
 def test_another_model_is_noticed(copy: Callable[[str], Path], tmp_path: Path) -> None:
     save_model(make_model(features=3, layer_widths=[8, 9], seed=5), tmp_path / "other.pth")
     folder = copy("json")

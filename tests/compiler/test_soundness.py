@@ -13,20 +13,27 @@ from torch import Tensor
 from difflut import save_model
 from difflut.layers import BaseLUTLayer, ConvolutionalLayer, ConvolutionConfig, LearnableLayer, RandomLayer
 from difflut.rules import Pins, WiredPins
-from difflut_compiler.errors import MismatchError
+from difflut_compiler.driver import CompileRequest, compile_model
+from difflut_compiler.emit import emit
+from difflut_compiler.errors import CompilerError, GraphError, MismatchError
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.frontend import LoadedModel, load_model, trace_wiring
-from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Compare, Lut, Output
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.graph_file import graph_from_json, graph_to_json
+from difflut_compiler.interface import PLAIN, Interface
+from difflut_compiler.ops import Compare, Input, Lut, Mux, Output
 from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
+from difflut_compiler.reference import read_reference
 from difflut_compiler.schedule import schedule
+from difflut_compiler.targets import TARGETS
+from difflut_compiler.verify.certificate import climb
 from difflut_compiler.verify.equivalence import Circuit, check_equivalence
-from difflut_compiler.verify.ladder import ModelAnswers, check_lowering, check_passes
+from difflut_compiler.verify.ladder import ModelAnswers, check_lowering, check_mutation, check_passes
 from difflut_compiler.verify.netlist import read_back
 from difflut_compiler.verify.prove_files import prove_whole
 from difflut_compiler.verify.prove_passes import prove_step
 from difflut_compiler.verify.vectors import make_vectors
-from tests.compiler.designs import edit, is_proven, make_design
+from tests.compiler.designs import HDL_TARGETS, Design, edit, is_proven, make_design
 from tests.compiler.models import make_model
 from tests.compiler.needs import need_for_target
 from tests.compiler.random_graphs import Shape, make_graph, random_inputs
@@ -233,3 +240,102 @@ def test_a_stage_that_changes_what_its_tables_answer_is_noticed() -> None:
     layer = Negated(config, "dwn", n_inputs_per_node=2, image_shape=(1, 3, 3))
     with pytest.raises(MismatchError, match="stage does not answer what its last look-up tables do"):
         trace_wiring("stage", layer.eval(), (1, 3, 3))
+
+
+# -- names from a graph file -------------------------------------------------------------------------------------------
+
+
+def named(layer: str = "logic", output: str = "y", parts: tuple[str, str] = ("", "")) -> LutGraph:
+    graph = LutGraph("named", ("input", layer, "output"))
+    bit = graph.add(Input("x", 1), origin=Origin("input", 0))
+    for number, part in enumerate(parts):
+        lut = graph.add(Lut(1, number + 1), (bit,), origin=Origin(layer, 7 if part else number, part))
+        graph.add(Output(output if number else "z"), (lut,), origin=Origin("output", number))
+    return graph
+
+
+@pytest.mark.parametrize("target", HDL_TARGETS)
+@pytest.mark.parametrize(
+    ("graph", "interface", "name"),
+    [
+        (named(output="logic_q"), PLAIN, "logic_q"),
+        (named(output="logic_stage"), PLAIN, "logic_stage"),
+        (named(output="net"), PLAIN, "net"),
+        (named(layer="functions"), PLAIN, "net_functions"),
+        (named(layer="core"), Interface("valid"), "net_core"),
+        (named(layer="table"), Interface(reloadable=True), "net_table"),
+        (named(parts=("a.b", "a_b")), PLAIN, "LUT_7_a_b"),
+    ],
+)
+def test_two_things_of_one_name_are_refused(graph: LutGraph, interface: Interface, name: str, target: str) -> None:
+    with pytest.raises(CompilerError, match=f"two things in the hardware would be called {name};"):
+        emit(schedule(graph, "layers"), TARGETS[target], "net", interface)
+
+
+def test_two_outputs_of_one_name_are_refused() -> None:
+    with pytest.raises(GraphError, match="several outputs called 'z'"):
+        graph_from_json(graph_to_json(named(output="z")))
+
+
+def test_a_graph_with_registers_is_not_compiled(tmp_path: Path) -> None:
+    """It would be scheduled again, and its evaluation looks through registers."""
+    path = tmp_path / "graph.json"
+    path.write_text(graph_to_json(schedule(named(), "layers").graph))
+    with pytest.raises(CompilerError, match="has registers; give the graph without them"):
+        read_reference(path, "net", None)
+
+
+# -- what tools misread, and what the certificate says -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("literal", ['X"8000000000000000"', 'x"0000_0001_0000_0000"', f'"1{"0" * 63}"'])
+def test_a_constant_that_ghdl_misreads_is_not_proven(literal: str, tmp_path: Path) -> None:
+    need_for_target("vhdl")
+    graph = LutGraph("zero", ("input", "logic", "output"))
+    bits = [graph.add(Input(f"x{n}", 1), origin=Origin("input", n)) for n in range(6)]
+    lut = graph.add(Lut(6, 0), bits, origin=Origin("logic", 0))
+    graph.add(Output("y"), (lut,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "layers")
+    design = Design(graph, scheduled, emit(scheduled, TARGETS["vhdl"], "net"))
+    assert is_proven(design, design.plan, tmp_path)
+    assert not is_proven(design, edit(design.plan, r'not lut\(X"f+"', f"lut({literal}"), tmp_path)
+
+
+@pytest.mark.parametrize("threshold", [2**31 - 1, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("target", HDL_TARGETS)
+def test_thresholds_beyond_the_integers_of_vhdl(threshold: int, target: str, tmp_path: Path) -> None:
+    need_for_target(target)
+    graph = LutGraph("wide", ("input", "encoder", "output"))
+    word = graph.add(Input("x", 32), origin=Origin("input", 0))
+    compare = graph.add(Compare(threshold), (word,), origin=Origin("encoder", 0))
+    graph.add(Output("y"), (compare,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "layers")
+    design = Design(graph, scheduled, emit(scheduled, TARGETS[target], "net"))
+    assert is_proven(design, design.plan, tmp_path)
+
+
+@pytest.mark.parametrize("target", ["verilog", "aiger"])
+def test_a_flipped_bit_that_no_output_shows(target: str, tmp_path: Path) -> None:
+    """Then it is the same circuit, which is no evidence, but no failure either."""
+    need_for_target(target)
+    graph = LutGraph("hidden", ("input", "logic", "output"))
+    one, two = (graph.add(Input(f"x{n}", 1), origin=Origin("input", n)) for n in range(2))
+    hidden = graph.add(Lut(1, 0b10), (one,), origin=Origin("logic", 0))
+    same = graph.add(Mux(), (hidden, two, two), origin=Origin("logic", 1))
+    graph.add(Output("y"), (same,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "none")
+    plan = emit(scheduled, TARGETS[target], "net")
+    inputs = random_inputs(graph, 16)
+    rung = climb(5, lambda: check_mutation(plan, scheduled, inputs, graph.evaluate(inputs), None, tmp_path))
+    assert rung.status == "not checked"
+    assert "shows at no output, so that it may be the same circuit" in rung.reason
+
+
+def test_the_certificate_of_a_graph_speaks_of_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "graph.json"
+    path.write_text(graph_to_json(named()))
+    for target in ("json", "blif"):
+        rungs = compile_model(CompileRequest(path, target, "net")).certificate.rungs
+        text = " ".join(rung.name + rung.reason for rung in rungs[1:])
+        assert "the graph that was given" in text
+        assert "model" not in text

@@ -10,7 +10,7 @@ from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.interface import Interface, stream_out_bits
 from difflut_compiler.names import Ref, Signal
-from difflut_compiler.ops import AnyOp, Const, bits_for
+from difflut_compiler.ops import AnyOp, Const, Lut, bits_for
 
 
 class Slice(NamedTuple):
@@ -70,6 +70,11 @@ class Module:
     registers: tuple[Statement, ...]
     controls: tuple[str, ...]
 
+    @property
+    def luts(self) -> list[Statement]:
+        """Its LUTs, whether their tables can be written or not."""
+        return [*(s for s in self.bits if isinstance(s.op, Lut)), *(s for group in self.groups for s in group.luts)]
+
 
 @dataclass(frozen=True)
 class TopModule:
@@ -112,6 +117,11 @@ class TopModule:
     def table_name(self) -> str:
         """The module of a LUT with a table that can be written."""
         return f"{self.name}_table"
+
+    @property
+    def package_name(self) -> str:
+        """Where VHDL has functions that the modules share."""
+        return f"{self.name}_functions"
 
 
 PORT_LINES = {

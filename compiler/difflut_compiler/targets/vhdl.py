@@ -24,6 +24,8 @@ from difflut_compiler.targets.target import (
 from difflut_compiler.targets.templates import render
 
 WORD_BITS = 32
+MAX_INTEGER = (1 << 31) - 1
+"""The largest integer of VHDL."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Vhdl:
     language: ClassVar[str] = "vhdl"
 
     def write(self, modules: Sequence[Module], top: TopModule) -> Mapping[str, str]:
-        package = f"{top.name}_functions"
+        package = top.package_name
         files = {f"{package}.vhd": render("vhdl/functions.vhd.j2", package=package)}
         if top.load_ports:
             files[f"{top.table_name}.vhd"] = render("vhdl/table.vhd.j2", name=top.table_name)
@@ -202,4 +204,5 @@ def _compare(threshold: int, word: Value, signed: bool) -> str:
     assert isinstance(word, Slice)
     # A full-range slice also of a one-bit vector, so that the operand always is a vector.
     bits = f"{word.signal.name}({word.low + word.width - 1} downto {word.low})"
-    return f"to_bit({kind}({bits}) >= {threshold})"
+    literal = str(threshold) if threshold <= MAX_INTEGER else f'unsigned\'(B"{threshold:0{word.width}b}")'
+    return f"to_bit({kind}({bits}) >= {literal})"

@@ -104,12 +104,12 @@ def not_checked(rung: int, reason: str, product: str = "RTL") -> Rung:
     return Rung(rung, rung_name(rung, product), "not checked", reason, 0, "", "", 0.0)
 
 
-def about_approximated(rungs: Iterable[Rung]) -> tuple[Rung, ...]:
-    """The same evidence in words that say what it was compared with: not the network as it was trained."""
+def about(reference: str, rungs: Iterable[Rung]) -> tuple[Rung, ...]:
+    """The same evidence in words that say that it was compared with ``reference``, not with a network as trained."""
 
     def reword(text: str) -> str:
-        for reference in ("the lowered graph", "the model in eval mode"):
-            text = text.replace(reference, "the approximated graph")
+        for name in ("the lowered graph", "the model in eval mode"):
+            text = text.replace(name, reference)
         return text
 
     return tuple(replace(rung, name=reword(rung.name), reason=reword(rung.reason)) for rung in rungs)

@@ -97,7 +97,7 @@ LANGUAGES: dict[str, Language] = {
         "graph file",
         prove=compare_json,
         prover="python",
-        unsimulated="the file loads to the graph itself, which was compared with the model",
+        unsimulated="the file loads to the graph itself: there is nothing to simulate",
     ),
 }
 

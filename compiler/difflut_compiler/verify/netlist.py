@@ -194,8 +194,11 @@ def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
     """VHDL to a Verilog netlist of ``module`` by ``ghdl synth``; returns its name.
 
     GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they are
-    given their base here.
+    given their base here. It reads such a constant as zero if of its bits only some of the highest 32 are set: files
+    with one raise :class:`MismatchError`, since the proof would be about other hardware.
     """
+    for text in plan.files.values():
+        _refuse_misread(text)
     command: list[str | Path] = [
         require_tool("ghdl"),
         "synth",
@@ -210,6 +213,14 @@ def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
     text = re.sub(r'"([01]+)"', lambda digits: f"{len(digits[1])}'b{digits[1]}", text)
     (folder / "ghdl.v").write_text(text)
     return "ghdl.v"
+
+
+def _refuse_misread(text: str) -> None:
+    for base, digits in re.findall(r'([xb]?)"([0-9a-f_]+)"', text, re.IGNORECASE):
+        digits = digits.replace("_", "")
+        bits, low_bits = (4 * len(digits), digits[8:]) if base in ("x", "X") else (len(digits), digits[32:])
+        if bits > 32 and digits.strip("0") and not low_bits.strip("0"):
+            raise MismatchError(f"GHDL would read {digits} as zero; write the complement of such a constant")
 
 
 def tie_inputs(netlist: Netlist, values: Mapping[str, bool]) -> Netlist:

@@ -62,9 +62,9 @@ def prove_netlist(plan: BuildPlan, scheduled: Schedule, lowered: LutGraph | None
     if plan.interface.controls:
         reason += f"; what registers do proven for every value of {' and '.join(plan.interface.controls)}"
     if plan.interface.reloadable:
-        reason += "; with the tables that it starts with: that they change when they are written is simulated"
+        reason += "; with the tables that it starts with: that they change when written is left to the simulation"
     if not plan.interface.is_plain:
-        reason += f"; of {plan.core}: the {plan.interface.kind} interface around it is simulated, not proven"
+        reason += f"; of {plan.core}: the {plan.interface.kind} interface around it is left to the simulation"
     version = tool_version("yosys") + (f", ghdl {tool_version('ghdl')}" if plan.language == "vhdl" else "")
     return Finding(require_some(bits, f"the proof of the {product}"), reason, f"{reader}, abc cec", version)
 
