@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -89,8 +90,7 @@ def test_two_processes_of_distributed_data_parallel_train_as_one(alone: nn.Modul
 def test_a_compiled_model_trains_as_it_does_without(alone: nn.Module) -> None:
     model = make_model()
     with kernels.use("cpu"):
-        model.compile(backend="aot_eager", fullgraph=True)
-        train(model)
+        train(cast(nn.Module, torch.compile(model, backend="aot_eager", fullgraph=True)))
     assert_equal_weights(list(model.parameters()), alone)
 
 
