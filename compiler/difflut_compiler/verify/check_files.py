@@ -18,8 +18,8 @@ from difflut_compiler.verify.languages import choose_simulator, language_of
 from difflut_compiler.verify.simulate import SimulationResult
 from difflut_compiler.verify.tools import make_folder
 
-SIMULATION_BUDGET = 40_000_000
-"""LUT evaluations that a simulation may take by default: some minutes in an event-driven simulator."""
+SIMULATION_BUDGET = 12_000_000
+"""LUT evaluations that a simulation may take by default: half a minute in an event-driven simulator."""
 
 
 class FileChecks:
