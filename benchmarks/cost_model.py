@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from difflut import ModelConfig, SimpleFeedForward, save_model
-from difflut_compiler.emit import emit
+from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.frontend import load_model
 from difflut_compiler.passes import expanding_passes, optimising_passes, run_passes
 from difflut_compiler.schedule import Schedule, schedule
@@ -50,7 +50,7 @@ from difflut_compiler.verify.vectors import make_vectors
 
 MEASUREMENTS = Path(__file__).with_name("cost_model_measurements.json")
 PAGE = Path(__file__).parents[1] / "docs" / "cost_model.md"
-NETWORKS = 36
+NETWORKS = 64
 MEASURED = {"ecp5": "25k", "ice40": "hx8k", "xilinx": None}
 """The families that are measured, and the device that networks are placed on where there is a tool."""
 FIT_ROUNDS = 10
@@ -77,14 +77,15 @@ def make_spec(seed: int) -> Spec:
     chance = random.Random(seed)
     classes = chance.randint(2, 10)
     layers = chance.randint(1, 3)
-    largest = chance.choice((40, 80, 120, 160))
-    widths = [chance.randint(largest // 3, largest) for _ in range(layers)]
+    largest = chance.choice((40, 70, 100, 140))
+    widths = [chance.randint(largest // 2, largest) for _ in range(layers)]
     widths[-1] = max(1, widths[-1] // classes) * classes
+    value_bits = chance.choice((1, 1, 2, 4, 6, 8))
     return Spec(
         seed=seed,
-        features=chance.randint(4, 40),
-        value_bits=chance.randint(3, 8),
-        thresholds=chance.randint(1, 7),
+        features=chance.randint(8, 40),
+        value_bits=value_bits,
+        thresholds=1 if value_bits == 1 else chance.randint(1, 5),
         widths=tuple(widths),
         fan_in=chance.choice((2, 3, 4, 5, 6, 6)),
         classes=classes,
@@ -118,9 +119,9 @@ def build(spec: Spec, path: Path) -> Schedule:
     return schedule(lowered, spec.pipeline)
 
 
-def measure_one(spec: Spec, scheduled: Schedule, family: Family) -> dict[str, Any]:
+def measure_one(spec: Spec, scheduled: Schedule, plan: BuildPlan, family: Family) -> dict[str, Any]:
     """What the tools find for a network on a family, and the quantities that an estimate starts from."""
-    plan, layers = emit(scheduled, TARGETS["verilog"], "network"), scheduled.graph.layers
+    layers = scheduled.graph.layers
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         synthesis = synthesise(plan, layers, family, folder)
@@ -140,45 +141,41 @@ def measure_one(spec: Spec, scheduled: Schedule, family: Family) -> dict[str, An
     return {
         "spec": asdict(spec),
         "family": family.name,
+        "rtl_sha256": plan.digest(),
         "luts_by_part": {one.part: one.area.luts for one in synthesis.parts if one.part not in (HARNESS, INTERFACE)},
         "fmax_mhz": fmax_mhz,
         "amounts_by_part": amounts_by_part(scheduled.graph, family.lut_inputs),
         "luts": count_luts(scheduled.graph),
-        "paths": slow_paths(scheduled, family.lut_inputs),
+        "paths": slow_paths(scheduled, family),
     }
 
 
-def slow_paths(scheduled: Schedule, lut_inputs: int) -> list[Amounts]:
+def slow_paths(scheduled: Schedule, family: Family) -> list[Amounts]:
     """The paths that are the slowest for one choice of delays or another: a fit needs no other."""
-    choices = itertools.product((0.2, 1.0), (0.0, 1.0, 3.0), (0.1, 0.5), (0.1, 0.5, 1.0))
+    choices = itertools.product((0.2, 1.0), (0.0, 1.0, 3.0), (0.2, 1.0, 3.0), (0.0, 0.1, 0.5))
     paths = [
-        longest_path(scheduled.graph, lut_inputs, Delays(0, level, wide, add, greater, 0))
-        for level, wide, add, greater in choices
+        longest_path(scheduled.graph, family, Delays(0, level, wide, carry, carry_bits, 0))
+        for level, wide, carry, carry_bits in choices
     ]
     return [dict(path) for path in sorted({tuple(sorted(path.items())) for path in paths})]
 
 
 def measure() -> None:
-    rows = read_measurements()
-    done = {(json.dumps(row["spec"]), row["family"]) for row in rows}
-    for seed in range(NETWORKS):
-        spec = make_spec(seed)
-        missing = [family for family in MEASURED if (json.dumps(asdict(spec)), family) not in done]
-        if not missing:
-            continue
+    """Measure what is missing, and again what the compiler makes other hardware of than when it was measured."""
+    rows = {(row["spec"]["seed"], row["family"]): row for row in read_measurements()}
+    for spec in sorted(map(make_spec, range(NETWORKS)), key=lambda spec: (spec.value_bits > 1, spec.seed)):
         with tempfile.TemporaryDirectory() as folder:
             scheduled = build(spec, Path(folder) / "model.pth")
-        for family in missing:
-            row = measure_one(spec, scheduled, FAMILIES[family])
-            rows.append(row)
-            rows.sort(key=lambda row: (row["spec"]["seed"], row["family"], counts_with_luts(row)))
-            MEASUREMENTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
-            print(seed, family, sum(row["luts_by_part"].values()), row["fmax_mhz"], flush=True)
-
-
-def counts_with_luts(row: Row) -> bool:
-    """Whether the network's sums are counters of LUTs, as today, and not counters and adders, as before."""
-    return "lut_inputs" in row["spec"]
+        plan = emit(scheduled, TARGETS["verilog"], "network")
+        for family in MEASURED:
+            row = rows.get((spec.seed, family))
+            if row is not None and row["rtl_sha256"] == plan.digest():
+                continue
+            row = measure_one(spec, scheduled, plan, FAMILIES[family])
+            rows[spec.seed, family] = row
+            lines = [json.dumps(rows[key]) for key in sorted(rows)]
+            MEASUREMENTS.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+            print(spec.seed, family, sum(row["luts_by_part"].values()), row["fmax_mhz"], flush=True)
 
 
 def read_measurements() -> list[Row]:
@@ -190,9 +187,9 @@ def read_measurements() -> list[Row]:
 
 
 def is_for_calibration(row: Row) -> bool:
-    """Every third network, and every second one of those with today's sums, which are few; the error is the others'."""
+    """Every second network; the error is the others'."""
     seed: int = row["spec"]["seed"]
-    return seed % (2 if counts_with_luts(row) else 3) == 0
+    return seed % 2 == 0
 
 
 def fit_family(rows: Sequence[Row]) -> CostModel:
@@ -216,7 +213,7 @@ def fit_luts(rows: Sequence[Row]) -> dict[str, float]:
 def fit_delays(rows: Sequence[Row]) -> Delays:
     """An equation per network, in shares of its period. Which path is the slowest depends on the delays: fit again."""
     periods = np.array([1000 / row["fmax_mhz"] for row in rows])
-    delays = Delays(path=0, level=1, wide=0.5, add=0.2, greater=0.3, level_wires=0)
+    delays = Delays(path=0, level=1, wide=0.5, carry=1, carry_bits=0.2, level_wires=0)
     for _ in range(FIT_ROUNDS):
         terms = [delay_terms(slowest_path(row, delays), row["luts"]) for row in rows]
         delays = Delays(*solve_positive(np.array(terms) / periods[:, None], np.ones(len(rows))))
@@ -231,7 +228,7 @@ def slowest_path(row: Row, delays: Delays) -> Amounts:
 def delay_terms(path: Amounts, luts: int) -> list[float]:
     """What each of the delays, in their order, is multiplied with to make the period of a path."""
     level = path["level"]
-    return [1.0, level, path["wide"], path["add"], path["greater"], level * float(np.log2(1 + luts))]
+    return [1.0, level, path["wide"], path["carry"], path["carry_bits"], level * float(np.log2(1 + luts))]
 
 
 def solve_positive(matrix: NDArray[np.float64], wanted: NDArray[np.float64]) -> list[float]:
@@ -247,14 +244,10 @@ def solve_positive(matrix: NDArray[np.float64], wanted: NDArray[np.float64]) -> 
 
 @dataclass(frozen=True)
 class Errors:
-    """How far the estimates of one family are from the tools, on ``networks`` that it was not calibrated on.
-
-    ``counting_with_luts`` of them have sums as compiles make them today.
-    """
+    """How far the estimates of one family are from the tools, on ``networks`` that it was not calibrated on."""
 
     calibrated_on: int
     networks: int
-    counting_with_luts: int
     median_luts: float
     worst_luts: float
     median_fmax: float | None
@@ -272,7 +265,6 @@ def take_errors(model: CostModel, rows: Sequence[Row], calibrated_on: int) -> Er
     return Errors(
         calibrated_on,
         len(rows),
-        sum(map(counts_with_luts, rows)),
         statistics.median(luts),
         max(luts),
         statistics.median(fmax) if fmax else None,
@@ -293,17 +285,17 @@ def fit_all(rows: Sequence[Row]) -> dict[str, tuple[CostModel, Errors]]:
     return results
 
 
-def describe(results: Mapping[str, tuple[CostModel, Errors]]) -> str:
+def describe(results: Mapping[str, tuple[CostModel, Errors]], rows: Sequence[Row]) -> str:
     """The page with the errors, as text."""
+    sizes = [row["luts"] for row in rows]
     lines = []
     for family, (_, errors) in results.items():
         fmax = "no free tool"
         if errors.median_fmax is not None:
             fmax = f"{errors.median_fmax:.1%} (worst {errors.worst_fmax:.0%})"
         luts = f"{errors.median_luts:.1%} (worst {errors.worst_luts:.0%})"
-        tested = f"{errors.networks}, {errors.counting_with_luts} of them with today's sums"
-        lines.append(f"| `{family}` | {errors.calibrated_on} | {tested} | {luts} | {fmax} |")
-    return PAGE_TEXT.format(table="\n".join(lines))
+        lines.append(f"| `{family}` | {errors.calibrated_on} | {errors.networks} | {luts} | {fmax} |")
+    return PAGE_TEXT.format(table="\n".join(lines), fewest=min(sizes), most=max(sizes))
 
 
 PAGE_TEXT = """\
@@ -312,7 +304,8 @@ PAGE_TEXT = """\
 `report.json` and the report page have estimates of area and clock frequency for some families of devices, made from the
 graph in milliseconds, without any tool. What they are made of is written in `difflut_compiler/synth/estimate.py`; their
 coefficients are fitted to what Yosys and nextpnr found for networks with random tables and wires: one to three layers,
-15 to 720 LUTs of two to six inputs, two to ten classes, with a register per layer or without any.
+{fewest} to {most} LUTs of up to six inputs, two to ten classes, compiled for LUTs of four inputs or of six, with a
+register per layer or without any.
 
 `python benchmarks/cost_model.py fit` computes this table, and the coefficients, from the measurements in
 `benchmarks/cost_model_measurements.json`. Errors are absolute and relative, on networks not used to calibrate.
@@ -321,9 +314,8 @@ coefficients are fitted to what Yosys and nextpnr found for networks with random
 |---|---|---|---|---|
 {table}
 
-Sums are counters made of LUTs today; in the earlier measurements they were made of small counters and adders, and for
-`xilinx` none has been measured since. Fmax is the weaker estimate: where many LUTs of more inputs than the family's lie
-behind one another, it can be half or twice the tool's.
+On `ecp5` and `ice40` tables become LUTs as they stand, so that their number is known; what is estimated is the argmax,
+which Yosys makes LUTs and carry chains of. On `xilinx` it also finds LUTs for tables of fewer than six inputs anew.
 
 Fmax of one network differs by several percent between seeds of the placer alone. Estimates are worst for networks of a
 few dozen LUTs, and they know nothing of networks much larger than those above: `difflut synth` asks the tools.
@@ -331,9 +323,10 @@ few dozen LUTs, and they know nothing of networks much larger than those above: 
 
 
 def fit() -> None:
-    results = fit_all(read_measurements())
+    rows = read_measurements()
+    results = fit_all(rows)
     MODELS.write_text(models_to_json({family: model for family, (model, _) in results.items()}))
-    PAGE.write_text(describe(results))
+    PAGE.write_text(describe(results, rows))
     print(PAGE.read_text())
 
 

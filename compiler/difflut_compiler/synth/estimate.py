@@ -1,8 +1,9 @@
 """Our own estimate of area and clock frequency per family of devices, from the graph alone, in milliseconds.
 
 LUTs are a sum over the operations of a part, each kind with a coefficient per family. The clock period is a sum over
-the slowest path between registers: so much per level of LUTs, more for each input that a LUT has beyond the family's,
-and for each bit of an adder or a comparison of sums; and a level's wires take longer the larger the network is.
+the slowest path between registers: so much per level of LUTs, more for each input that a LUT has beyond the family's;
+so much to enter and leave a carry chain, and for each of its bits; and a level's wires take longer the larger the
+network is.
 
 ``benchmarks/cost_model.py`` fits the coefficients to what the tools found for generated networks, and publishes how far
 estimates are from the tools on networks that were not used for it. Estimates have fields of their own everywhere and
@@ -20,13 +21,15 @@ from functools import cache
 from pathlib import Path
 
 from difflut_compiler.graph import LutGraph, Node
-from difflut_compiler.ops import Add, Compare, Greater, Input, Lut, Mux, PopCount, Register
+from difflut_compiler.ops import Add, Compare, Const, Greater, Input, Lut, Mux, PopCount, Register
 from difflut_compiler.statistics import counting_layers
-from difflut_compiler.synth.families import FAMILIES
+from difflut_compiler.synth.families import FAMILIES, Family
 
 MODELS = Path(__file__).with_name("cost_models.json")
 LARGEST_LUT = 6
 """LUTs of more inputs are counted as the LUTs of six inputs that they are made of."""
+WIDEST_SMALL_COMPARISON = 4
+"""Comparisons of scores of so few bits are a kind each: Yosys makes LUTs of them, or a carry chain, by their width."""
 
 Amounts = Mapping[str, int]
 """How much there is of each kind of thing that has a coefficient."""
@@ -60,9 +63,11 @@ def _area_amount(graph: LutGraph, node: Node, lut_inputs: int) -> tuple[str, int
         case Add(bits):
             return "add", bits
         case Greater():
-            return "greater", _score_bits(graph, node)
+            bits = _score_bits(graph, node)
+            return (f"greater{bits}", 1) if bits <= WIDEST_SMALL_COMPARISON else ("greater", bits)
         case Mux():
-            return "mux", node.width
+            choices = (graph.node(operand).op for operand in node.operands[1:])
+            return "mux", 0 if any(isinstance(choice, Const) for choice in choices) else node.width
     return node.op.kind, 0
 
 
@@ -80,24 +85,24 @@ def _score_bits(graph: LutGraph, node: Node) -> int:
 
 @dataclass(frozen=True)
 class Delays:
-    """Nanoseconds: of every path, per level of LUTs, per further input of a LUT, per bit of an adder and of a
-    comparison of sums; and per level for each doubling of the number of LUTs.
+    """Nanoseconds: of every path, per level of LUTs, per further input of a LUT, per carry chain and per bit of it; and
+    per level for each doubling of the number of LUTs.
     """
 
     path: float
     level: float
     wide: float
-    add: float
-    greater: float
+    carry: float
+    carry_bits: float
     level_wires: float
 
     def period_ns(self, path: Amounts, luts: int) -> float:
         level = self.level + self.level_wires * math.log2(1 + luts)
-        slow = self.wide * path["wide"] + self.add * path["add"] + self.greater * path["greater"]
+        slow = self.wide * path["wide"] + self.carry * path["carry"] + self.carry_bits * path["carry_bits"]
         return self.path + level * path["level"] + slow
 
 
-def longest_path(graph: LutGraph, lut_inputs: int, delays: Delays) -> Amounts:
+def longest_path(graph: LutGraph, family: Family, delays: Delays) -> Amounts:
     """The slowest path between registers, or through a combinational circuit, as amounts of what takes time on it."""
     luts = count_luts(graph)
     paths: dict[int, Counter[str]] = {}
@@ -110,10 +115,10 @@ def longest_path(graph: LutGraph, lut_inputs: int, delays: Delays) -> Amounts:
             ends.append(slowest)
             paths[net] = Counter()
         else:
-            paths[net] = slowest + _time_amounts(graph, node, lut_inputs)
+            paths[net] = slowest + _time_amounts(graph, node, family)
     ends += [paths[net] for net in graph.outputs()]
     longest = max(ends, key=lambda path: delays.period_ns(path, luts))
-    return {kind: longest[kind] for kind in ("level", "wide", "add", "greater")}
+    return {kind: longest[kind] for kind in ("level", "wide", "carry", "carry_bits")}
 
 
 def timed_families() -> list[str]:
@@ -128,9 +133,9 @@ def node_delays(graph: LutGraph, family: str) -> tuple[dict[int, float], float]:
     """
     delays = cost_models()[family].delays
     assert delays is not None
-    luts, lut_inputs = count_luts(graph), FAMILIES[family].lut_inputs
+    luts = count_luts(graph)
     path = delays.period_ns(Counter(), luts)
-    amounts = ((net, _time_amounts(graph, graph.node(net), lut_inputs)) for net in graph)
+    amounts = ((net, _time_amounts(graph, graph.node(net), FAMILIES[family])) for net in graph)
     return {net: delays.period_ns(amount, luts) - path for net, amount in amounts}, path
 
 
@@ -139,21 +144,28 @@ def count_luts(graph: LutGraph) -> int:
     return sum(isinstance(graph.node(net).op, Lut) for net in graph)
 
 
-def _time_amounts(graph: LutGraph, node: Node, lut_inputs: int) -> Counter[str]:
+def _time_amounts(graph: LutGraph, node: Node, family: Family) -> Counter[str]:
     """What a signal passes in a node."""
     match node.op:
         case Compare(threshold):
-            bits = _bits_compared(graph, node, threshold)
-            return Counter(level=max(1, math.ceil(math.log(bits, lut_inputs))) if bits > 1 else 0)
+            return Counter(level=_levels(_bits_compared(graph, node, threshold), family))
         case Lut() | PopCount():
-            return Counter(level=1, wide=max(0, len(node.operands) - lut_inputs))
+            return Counter(level=1, wide=max(0, len(node.operands) - family.lut_inputs))
         case Add(bits):
-            return Counter(level=1, add=bits)
+            return Counter(carry=1, carry_bits=bits)
         case Greater():
-            return Counter(level=1, greater=_score_bits(graph, node))
+            bits = _score_bits(graph, node)
+            if bits >= family.shortest_carry_chain:
+                return Counter(carry=1, carry_bits=bits)
+            return Counter(level=_levels(2 * bits, family))
         case Mux():
             return Counter(level=1)
     return Counter()
+
+
+def _levels(inputs: int, family: Family) -> int:
+    """Levels of a tree of LUTs with so many inputs; a single one is a wire."""
+    return math.ceil(math.log(inputs, family.lut_inputs)) if inputs > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -173,18 +185,18 @@ class CostModel:
     delays: Delays | None
 
     def luts_of(self, amounts: Amounts) -> int:
-        """LUTs of one part. Where counters were not measured, they are taken for LUTs like others."""
+        """LUTs of one part. A kind that was not measured counts as one LUT each; a counter, as a LUT like others."""
         return round(sum(self._luts_each(kind) * amount for kind, amount in amounts.items()))
 
     def _luts_each(self, kind: str) -> float:
-        return self.luts.get(kind, self.luts.get(kind.replace("counter", "lut"), 0.0))
+        return self.luts.get(kind, self.luts.get(kind.replace("counter", "lut"), 1.0))
 
-    def estimate(self, graph: LutGraph, lut_inputs: int) -> Estimate:
-        """The estimate for a scheduled graph on a family with LUTs of ``lut_inputs`` inputs."""
-        parts = {part: self.luts_of(amounts) for part, amounts in amounts_by_part(graph, lut_inputs).items()}
+    def estimate(self, graph: LutGraph, family: Family) -> Estimate:
+        """The estimate for a scheduled graph on a family."""
+        parts = {part: self.luts_of(amounts) for part, amounts in amounts_by_part(graph, family.lut_inputs).items()}
         fmax_mhz = None
         if self.delays is not None:
-            period_ns = self.delays.period_ns(longest_path(graph, lut_inputs, self.delays), count_luts(graph))
+            period_ns = self.delays.period_ns(longest_path(graph, family, self.delays), count_luts(graph))
             fmax_mhz = round(1000 / period_ns, 1) if period_ns > 0 else None
         return Estimate(parts, sum(parts.values()), fmax_mhz)
 
@@ -205,4 +217,4 @@ def models_to_json(models: Mapping[str, CostModel]) -> str:
 
 def estimate_all(graph: LutGraph) -> dict[str, Estimate]:
     """Estimates of a scheduled graph for every calibrated family."""
-    return {family: model.estimate(graph, FAMILIES[family].lut_inputs) for family, model in cost_models().items()}
+    return {family: model.estimate(graph, FAMILIES[family]) for family, model in cost_models().items()}

@@ -38,7 +38,8 @@ class Family:
 
     ``luts_per_carry_cell`` is how many LUT places a carry cell takes by itself. ``table_map`` are options of Yosys'
     ``techmap`` that turn a table into LUTs as it stands, and ``mapped_tables`` says how few and how many inputs such
-    tables have; without, Yosys finds LUTs for all logic anew.
+    tables have; without, Yosys finds LUTs for all logic anew. ``shortest_carry_chain`` is the number of bits from which
+    on Yosys makes a carry chain of a comparison, and not LUTs.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Family:
     lut_inputs: int
     cells: dict[Resource, str]
     luts_per_carry_cell: int = 0
+    shortest_carry_chain: int = 3
     table_map: str = ""
     mapped_tables: tuple[int, int] = (1, 6)
     nextpnr: Nextpnr | None = None
@@ -80,6 +82,7 @@ _ALL = (
         lut_inputs=4,
         cells={"luts": "LUT4", "carry_cells": "CCU2C", "muxes": "PFUMX|L6MUX21", "flip_flops": "TRELLIS_FF"},
         luts_per_carry_cell=2,
+        shortest_carry_chain=5,
         table_map="-map +/lattice/cells_map_trellis.v",
         nextpnr=Nextpnr(
             tool="nextpnr-ecp5",
