@@ -70,7 +70,7 @@ def run_trial(
         run_passes(graph, EXPAND, vectors, repeat=False)
         scheduled = schedule(graph, "layers")
         if family is not None:
-            estimate = cost_models()[family].estimate(scheduled.graph, FAMILIES[family].lut_inputs)
+            estimate = cost_models()[family].estimate(scheduled.graph, FAMILIES[family])
             fmax_mhz = estimate.estimated_fmax_mhz
         if yosys:
             luts = count_cells(emit(scheduled, find_target("verilog"), "network"), make_folder(folder, "yosys")).luts
