@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -212,35 +213,34 @@ def test_workers_on_one_file_never_run_the_same_trial(
 
 
 @pytest.fixture
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """URL of a PostgreSQL server of our own, on loopback."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    folder = tmp_path_factory.mktemp("postgresql")
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # the server refuses to run as root
-        as_user = ["runuser", "-u", "postgres", "--"]
-        for parent in (folder, *folder.parents):
-            if parent.is_relative_to(Path(os.environ.get("TMPDIR", "/tmp"))) and parent != Path("/tmp"):  # noqa: S108
-                parent.chmod(parent.stat().st_mode | 0o011)
-        shutil.chown(folder, "postgres")
-    bin_folder, data, port = folders[-1], folder / "data", free_port()
-    control = [*as_user, str(bin_folder / "pg_ctl"), "-D", str(data), "--wait", "--timeout=600"]
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    initdb = [*as_user, str(bin_folder / "initdb"), "-D", str(data), "-U", "sweep", "--auth=trust"]
-    subprocess.run(initdb, check=True, capture_output=True, cwd=folder)
-    subprocess.run(
-        [*control, "-l", str(folder / "log"), "-o", options, "start"],
-        check=True,
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    yield f"postgresql+psycopg://sweep@127.0.0.1:{port}/postgres"
-    stop = [*control, "--mode=immediate", "stop"]
-    stopped = subprocess.run(stop, check=False, capture_output=True, text=True, cwd=folder)
-    assert stopped.returncode == 0, f"{stopped.stdout}{stopped.stderr}{(folder / 'log').read_text()}"
+    # Not in pytest's folder, which every session of pytest that starts closes to other users, such as the server's.
+    with tempfile.TemporaryDirectory(prefix="difflut-postgresql-") as name:
+        folder = Path(name)
+        as_user: list[str] = []
+        if os.geteuid() == 0:  # the server refuses to run as root
+            as_user = ["runuser", "-u", "postgres", "--"]
+            shutil.chown(folder, "postgres")
+        bin_folder, data, port = folders[-1], folder / "data", free_port()
+        control = [*as_user, str(bin_folder / "pg_ctl"), "-D", str(data), "--wait", "--timeout=600"]
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        initdb = [*as_user, str(bin_folder / "initdb"), "-D", str(data), "-U", "sweep", "--auth=trust"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=folder)
+        subprocess.run(
+            [*control, "-l", str(folder / "log"), "-o", options, "start"],
+            check=True,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        yield f"postgresql+psycopg://sweep@127.0.0.1:{port}/postgres"
+        stop = [*control, "--mode=immediate", "stop"]
+        stopped = subprocess.run(stop, check=False, capture_output=True, text=True, cwd=folder)
+        assert stopped.returncode == 0, f"{stopped.stdout}{stopped.stderr}{(folder / 'log').read_text()}"
 
 
 def free_port() -> int:
