@@ -1,7 +1,7 @@
 """Every node type in every kind of layer behind every encoder: model, graph and simulated Verilog answer alike.
 
-All of them are for the nightly run. A Latin square of them is enough for every day: behind tables and thresholds nothing
-knows nodes and encoders, and tests/compiler/test_lower.py compares the graphs of all.
+All of them are for the nightly run. A Latin square of them is enough for every day: behind tables and thresholds
+nothing knows nodes and encoders, and tests/compiler/test_lower.py compares the graphs of all.
 """
 
 from __future__ import annotations
