@@ -15,6 +15,7 @@ from difflut_compiler.interface import Interface
 from difflut_compiler.names import check_identifier
 from difflut_compiler.output import CERTIFICATE, GRAPH_FILE
 from difflut_compiler.targets import find_target
+from difflut_compiler.verify.certificate import hash_text
 
 
 class Digests(NamedTuple):
@@ -41,7 +42,8 @@ class CompiledNetwork:
 def load_compiled(folder: Path) -> CompiledNetwork:
     """Read an output folder; raises :class:`CompilerError` unless it is whole and holds the hardware it speaks of."""
     compiled = read_compiled(folder)
-    if compiled.plan.digest() != compiled.digests.files:
+    graph_digest = hash_text(_read(folder / GRAPH_FILE))
+    if compiled.plan.digest() != compiled.digests.files or graph_digest != compiled.digests.graph:
         raise CompilerError(f"the hardware in {folder} is not what was compiled; compile again")
     return compiled
 
@@ -68,7 +70,8 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 def _read_plan(folder: Path, report: dict[str, Any]) -> BuildPlan:
     """The hardware of which a report speaks."""
-    target = find_target(report["target"])
+    target, interface = find_target(report["target"]), Interface(**report["interface"])
+    interface.check()
     place = folder / target.folder
     for name in (*report["files"], *report["binary_files"]):
         if Path(name).name != name:
@@ -76,14 +79,14 @@ def _read_plan(folder: Path, report: dict[str, Any]) -> BuildPlan:
     return BuildPlan(
         top=check_identifier(report["top"], "the top name"),
         core=check_identifier(report["core"], "the core name"),
-        interface=Interface(**report["interface"]),
+        interface=interface,
         target=target.name,
         language=target.language,
         files={name: _read(place / name) for name in report["files"]},
         binary_files={name: _read_bytes(place / name) for name in report["binary_files"]},
         latency_cycles=report["latency_cycles"],
         feature_bits=report["feature_bits"],
-        outputs=report["outputs"],
+        outputs=dict(report["outputs"]),
     )
 
 

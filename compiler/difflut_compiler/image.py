@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from difflut_compiler.compiled import CompiledNetwork
 from difflut_compiler.errors import CompilerError, MismatchError
+from difflut_compiler.passes import LUT_INPUTS
 from difflut_compiler.reference import read_reference
 from difflut_compiler.reload import check_same_but_tables, make_image, reloadable_passes
 
@@ -25,7 +26,10 @@ def image_of_model(compiled: CompiledNetwork, model: Path) -> NDArray[np.uint32]
     if reference.first_rung.status == "failed":
         raise MismatchError(reference.first_rung.reason)
     graph = reference.lowered.copy()
-    for one in reloadable_passes(graph, compiled.report["lut_inputs"]):
+    lut_inputs = compiled.report.get("lut_inputs")
+    if lut_inputs not in LUT_INPUTS:
+        raise CompilerError(f"report.json in {compiled.folder} does not say for which LUTs; compile again")
+    for one in reloadable_passes(graph, lut_inputs):
         one.apply(graph)
     check_same_but_tables(compiled.graph, graph)
     return make_image(graph)

@@ -40,6 +40,8 @@ class Interface:
 
     def check(self) -> None:
         """Raises :class:`CompilerError` for what there is not."""
+        if any(type(option) is not bool for option in (self.clock_enable, self.reset, self.reloadable)):
+            raise CompilerError("clock enable, reset and reloadable are true or false")
         if self.kind not in INTERFACES:
             raise CompilerError(f"there is no interface {self.kind!r}; choose one of {', '.join(INTERFACES)}")
         if self.stream_bits % BYTE_BITS or not BYTE_BITS <= self.stream_bits <= BYTE_BITS * MAX_STREAM_BYTES:

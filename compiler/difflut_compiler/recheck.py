@@ -49,10 +49,14 @@ def recheck(
     scheduled = schedule(compiled.graph, compiled.pipeline)
     plan = emit(scheduled, find_target(compiled.plan.target), compiled.plan.top, compiled.plan.interface)
     inputs = make_vectors(compiled.graph, None).inputs
+    # The files that are there, as what the graph says they are: report.json may say anything.
+    found = replace(plan, files=compiled.plan.files, binary_files=compiled.plan.binary_files)
     with tempfile.TemporaryDirectory(prefix="difflut-") as scratch:
         expected = compiled.graph.evaluate(inputs)
-        checks = FileChecks(compiled.plan, scheduled, None, inputs, expected, simulator, Path(scratch))
+        checks = FileChecks(found, scheduled, None, inputs, expected, simulator, Path(scratch))
         rungs = [climb(0, lambda: _check_digests(compiled, plan), checks.language.product)]
+        if found.all_files.keys() != plan.all_files.keys():
+            return Recheck(folder, plan.target, tuple(rungs), ())
         on_step("compare with the model")
         rungs.append(_check_model(compiled, model))
         on_step("prove files")
@@ -73,6 +77,11 @@ def _check_digests(compiled: CompiledNetwork, plan: BuildPlan) -> Finding:
         raise MismatchError(f"{GRAPH_FILE} is not the graph that was compiled")
     if compiled.plan.digest() != compiled.digests.files:
         raise MismatchError(f"the files are not those that were compiled: {_first_difference(compiled.plan, plan)}")
+    digests = tuple(compiled.report.get(f"{what}_sha256") for what in ("model", "files"))
+    if digests != (compiled.digests.model, compiled.digests.files) or compiled.certificate["target"] != plan.target:
+        raise MismatchError("report.json and certificate.json are not of the same compile")
+    if compiled.plan.all_files.keys() != plan.all_files.keys():
+        raise MismatchError("report.json names other files than the graph makes")
     strangers = _other_hardware(compiled)
     if strangers:
         raise MismatchError(f"{strangers[0]} is no file of the compile, but a tool could take it for one")

@@ -66,8 +66,10 @@ def verify(folder: Path, *options: str | Path) -> tuple[int, dict[int, str], dic
 
 
 def replace_digest(folder: Path, name: str, digest: str) -> None:
-    certificate = json.loads((folder / "certificate.json").read_text())
-    (folder / "certificate.json").write_text(json.dumps({**certificate, name: digest}))
+    """As somebody would who wants the folder to look as if it had been compiled so."""
+    for document in ("certificate.json", "report.json"):
+        content = json.loads((folder / document).read_text())
+        (folder / document).write_text(json.dumps({**content, name: digest}))
 
 
 def plan_of(folder: Path) -> BuildPlan:
@@ -156,6 +158,54 @@ def test_what_is_beside_the_hardware_counts(
     code, statuses, reasons = verify(folder)
     assert (code, statuses[0]) == (1, "failed")
     assert reason in reasons[0]
+
+
+def of_another_compile(name: str, field: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**text, field: "another"}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("report.json", "files_sha256"), ("report.json", "model_sha256"), ("certificate.json", "target")],
+)
+def test_report_and_certificate_are_of_one_compile(name: str, field: str, copy: Callable[[str], Path]) -> None:
+    folder = copy("json")
+    of_another_compile(name, field)(folder)
+    code, statuses, reasons = verify(folder)
+    assert (code, statuses[0]) == (1, "failed")
+    assert reasons[0] == "report.json and certificate.json are not of the same compile"
+
+
+def test_files_of_other_names_are_not_checked_as_the_hardware(copy: Callable[[str], Path]) -> None:
+    """Also if whoever renamed them put the new digest into both documents."""
+    folder = copy("json")
+    report = json.loads((folder / "report.json").read_text())
+    (name,) = report["files"]
+    (folder / "graph" / name).rename(folder / "graph" / "other.json")
+    (folder / "report.json").write_text(json.dumps({**report, "files": ["other.json"]}))
+    replace_digest(folder, "files_sha256", plan_of(folder).digest())
+    code, statuses, reasons = verify(folder)
+    assert (code, statuses) == (1, {0: "failed"})
+    assert reasons[0] == "report.json names other files than the graph makes"
+
+
+@pytest.mark.parametrize("value", [None, 1, "yes"])
+def test_an_interface_that_no_compile_wrote_is_bad_input(value: object, copy: Callable[[str], Path]) -> None:
+    folder = copy("json")
+    report = json.loads((folder / "report.json").read_text())
+    report["interface"]["reloadable"] = value
+    (folder / "report.json").write_text(json.dumps(report))
+    assert "reloadable are true or false" in refused(2, "verify", folder)
+
+
+def test_another_graph_is_not_taken_for_the_compiled_one(copy: Callable[[str], Path]) -> None:
+    folder = copy("json")
+    other_graph(folder)
+    assert "is not what was compiled" in refused(2, "report", folder)
 
 
 @pytest.mark.parametrize("name", ["extra.v", "more/net.vhd"])
