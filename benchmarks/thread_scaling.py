@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from machine import describe_machine
-from training_worker import CONTESTANTS, SEED, make_step
+from training_worker import SEED, make_step
 
 CASES = ["layer-2-1024", "layer-6-128", "layer-6-1024", "mnist-128", "mnist-1024", "gates-1024"]
 TURN_SECONDS = 0.2
@@ -49,7 +49,7 @@ def main() -> None:
         report["cases"][case] = {}
         for rule in ("multilinear", "hard"):
             torch.manual_seed(SEED)
-            step = make_step(CONTESTANTS[rule](), case)
+            step = make_step(rule, case)
             rounds = [[take_turn(step, threads) for threads in (1, 2)] for _ in range(arguments.rounds)]
             one, two = (statistics.median(times) for times in zip(*rounds, strict=True))
             report["cases"][case][rule] = {"one_ms": one, "two_ms": two, "ratio": one / two}

@@ -51,6 +51,7 @@ def make_llnn() -> MakeLayer:
     return lambda inputs, nodes, n: LUTLayer(inputs, lut_size=n, n_luts=nodes)
 
 
+OURS = ("multilinear", "hard")
 CONTESTANTS: dict[str, Callable[[], MakeLayer]] = {
     "multilinear": lambda: make_ours("probabilistic"),
     "hard": lambda: make_ours("dwn"),
@@ -61,15 +62,21 @@ CONTESTANTS: dict[str, Callable[[], MakeLayer]] = {
 }
 
 
-class Votes(nn.Module):
-    """Sums of consecutive features, as every contestant's network ends."""
+def make_votes(contestant: str) -> nn.Module:
+    """The end of a network, sums of consecutive features: each library's own; llnn has none, and takes another's."""
+    if contestant in OURS:
+        from difflut.utils.modules import GroupSum
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x.t().reshape(CLASSES, -1, x.shape[0]).sum(1).t() / 30
+        return GroupSum(CLASSES, tau=30)
+    from torchlogix.layers import GroupSum as TheirGroupSum
+
+    votes: nn.Module = TheirGroupSum(CLASSES, tau=30)
+    return votes
 
 
-def make_step(make_layer: MakeLayer, case: str, *, compiled: bool = False) -> Callable[[], None]:
+def make_step(contestant: str, case: str, *, compiled: bool = False) -> Callable[[], None]:
     """Return a training step: forward, backward and Adam. A single layer also gets the gradient of its input."""
+    make_layer = CONTESTANTS[contestant]()
     kind, *numbers = case.split("-")
     batch = int(numbers[-1])
     if kind == "layer":
@@ -77,7 +84,7 @@ def make_step(make_layer: MakeLayer, case: str, *, compiled: bool = False) -> Ca
     inputs, widths, n = NETWORKS[kind]
     sizes = [inputs, *widths]
     layers = [make_layer(a, b, n) for a, b in zip(sizes, widths, strict=False)]
-    return _make_network_step(nn.Sequential(*layers, Votes()), inputs, batch, compiled)
+    return _make_network_step(nn.Sequential(*layers, make_votes(contestant)), inputs, batch, compiled)
 
 
 def _make_layer_step(layer: nn.Module, batch: int, compiled: bool) -> Callable[[], None]:
@@ -142,11 +149,11 @@ def main() -> None:
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step = make_step(CONTESTANTS[arguments.contestant](), arguments.case, compiled=arguments.compile)
+    step = make_step(arguments.contestant, arguments.case, compiled=arguments.compile)
     step()
     step()  # the optimizer's first step has made its state
     package = arguments.contestant.split("-", maxsplit=1)[0]
-    package = "difflut" if arguments.contestant in ("multilinear", "hard") else package
+    package = "difflut" if arguments.contestant in OURS else package
     _say({"version": find_version(package), "torch": torch.__version__, "python": sys.version.split()[0]})
     if arguments.realtime:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
