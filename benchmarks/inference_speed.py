@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe_machine
+from machine import describe_machine, hand_out
 
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.importers import ImportRequest, import_network
@@ -160,10 +160,7 @@ def main() -> None:
     report["networks"]["mnist"] = measure_mnist(arguments.rounds, arguments.threads)
     if arguments.peers:
         report["networks"]["gates"] = measure_gates(arguments.peers, arguments.rounds, arguments.threads, options)
-    text = json.dumps(report, indent=2) + "\n"
-    print(text, end="")
-    if arguments.output:
-        arguments.output.write_text(text, encoding="utf-8")
+    hand_out(report, arguments.output)
 
 
 if __name__ == "__main__":

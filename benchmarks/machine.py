@@ -1,7 +1,8 @@
-"""What the figures of a benchmark depend on."""
+"""What the figures of a benchmark depend on, and where they go."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from pathlib import Path
@@ -16,3 +17,11 @@ def describe_machine() -> dict[str, Any]:
     except (OSError, StopIteration):  # not Linux, or not a PC
         processor = platform.processor()
     return {"processor": processor, "cores": os.cpu_count(), "system": platform.platform()}
+
+
+def hand_out(report: dict[str, Any], output: Path | None) -> None:
+    """Print a report as JSON, and write it to a file if there is one."""
+    text = json.dumps(report, indent=2) + "\n"
+    print(text, end="")
+    if output:
+        output.write_text(text, encoding="utf-8")
