@@ -21,7 +21,7 @@ from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node, reads_signed
 from difflut_compiler.interface import LOAD_PORTS, PLAIN, Interface
 from difflut_compiler.names import Ref, Signal, check_identifier, feature_slices, name_nets, stage_name
-from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
+from difflut_compiler.ops import Bit, Compare, Const, Input, Lut, Output, Register
 from difflut_compiler.reload import IMAGE_FILE, LOAD_BITS, LoadMap, image_text, make_image, map_tables
 from difflut_compiler.schedule import Schedule
 from difflut_compiler.targets.target import (
@@ -38,6 +38,11 @@ from difflut_compiler.targets.target import (
     Wrapper,
     lut_name,
 )
+
+ABOUT_COMPARATORS = (
+    "; LUT_<n> is comparator n, LUT_<n>_low and LUT_<n>_from<bit> answer for its low bits, perhaps of others, too"
+)
+"""What a reader of an encoder made of LUTs must know."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ def _split_modules(
     signals = {refs[net].signal for net in exported if net in refs}
     for row in arrays.by_origin[np.argsort(_depth_in_layer(arrays)[arrays.by_origin], kind="stable")].tolist():
         net, node = int(arrays.nets[row]), arrays.nodes[row]
-        if not isinstance(node.op, Input | Const | Output):
+        if not isinstance(node.op, Input | Bit | Const | Output):
             members[node.origin.layer].append(net)
     values = _values(graph, refs, features)
     return [
@@ -181,7 +186,12 @@ def _values(graph: LutGraph, refs: Mapping[int, Ref], features: Signal) -> Mappi
     """What a reader of each net reads, as the targets see it: a reference, a constant, or a slice of the input port."""
     constants = {net: node.op for net, node in graph.nodes.items() if isinstance(node.op, Const)}
     slices = {net: Slice(features, low, width) for net, low, width in feature_slices(graph)}
-    return {**refs, **constants, **slices}
+    bits = {
+        net: Slice(features, slices[node.operands[0]].low + node.op.place, 1)
+        for net, node in graph.nodes.items()
+        if isinstance(node.op, Bit)
+    }
+    return {**refs, **constants, **slices, **bits}
 
 
 def _make_module(
@@ -205,7 +215,7 @@ def _make_module(
     return Module(
         name=f"{top}_{stage_name(layer)}",
         instance=f"{stage_name(layer)}_stage",
-        title=_title(layer, list(nodes.values())),
+        title=_title(graph, layer, list(nodes.values())),
         inputs=(*(_load_signals(loads) if loads and groups else ()), *sorted(read - own)),
         outputs=tuple(sorted(exported)),
         internals=tuple(sorted(own - exported)),
@@ -238,11 +248,13 @@ def _state(graph: LutGraph, values: Mapping[int, Value], result: Ref, node: Node
     return Statement(result, node.op, operands, node.origin, signed)
 
 
-def _title(layer: str, nodes: Sequence[Node]) -> str:
+def _title(graph: LutGraph, layer: str, nodes: Sequence[Node]) -> str:
     counts: dict[str, int] = {}
     for node in nodes:
         counts[node.op.kind] = counts.get(node.op.kind, 0) + 1
-    return f"{layer}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    compares_bits = any(isinstance(graph.node(operand).op, Bit) for node in nodes for operand in node.operands)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    return f"{layer}: {kinds}{ABOUT_COMPARATORS if compares_bits else ''}"
 
 
 def _connect(

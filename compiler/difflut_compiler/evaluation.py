@@ -20,6 +20,7 @@ from difflut_compiler.errors import CompilerError
 from difflut_compiler.ops import (
     Add,
     ArgMax,
+    Bit,
     Bits,
     Compare,
     Concat,
@@ -173,6 +174,9 @@ def _evaluate_group(group: _Group, values: _Values) -> None:
     if isinstance(first, Compare):
         ops = [node.op for node in group.nodes if isinstance(node.op, Compare)]
         values.set_bits(group.nets, pack_bits(Compare.evaluate(ops, values.words(group.operands[:, 0]))))
+    elif isinstance(first, Bit):
+        bits = [node.op for node in group.nodes if isinstance(node.op, Bit)]
+        values.set_bits(group.nets, pack_bits(Bit.evaluate(bits, values.words(group.operands[:, 0]))))
     elif isinstance(first, Const):
         consts = [node.op for node in group.nodes if isinstance(node.op, Const)]
         values.set_words(group.nets, Const.evaluate(consts, values.samples))

@@ -4,7 +4,7 @@ Conventions, written down here once and valid everywhere in the compiler:
 
 * **Net.** Every node computes exactly one net and is named by an integer id that is never used twice. A net of width 1
   is a bit, a wider one an unsigned word; only :class:`~difflut_compiler.ops.Input` words may be signed, and these are
-  read by comparators only.
+  read by comparators and :class:`~difflut_compiler.ops.Bit` only.
 * **Pins.** The ordered tuple ``operands`` of a node is the truth about what it reads; the same net may be read twice.
   The edges of the networkx graph are an index of it (a ``DiGraph`` keeps one edge per pair of nodes).
 * **Bit order.** Operand ``j`` of a LUT is address bit ``j``, least significant first; bit ``a`` of its table is the
@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from difflut_compiler.arrays import GraphArrays
 from difflut_compiler.errors import GraphError
 from difflut_compiler.evaluation import evaluate_nets
-from difflut_compiler.ops import MAX_FAN_IN, AnyOp, Compare, Input, Lut, Operand, Output, Register, require
+from difflut_compiler.ops import MAX_FAN_IN, AnyOp, Bit, Compare, Input, Lut, Operand, Output, Register, require
 
 
 class Origin(NamedTuple):
@@ -70,7 +70,7 @@ def _fits(op: Lut, operands: int) -> bool:
 def _check_operands(op: AnyOp, operands: Sequence[Operand]) -> None:
     op.check(operands)
     signed = any(isinstance(operand.op, Input) and operand.op.signed for operand in operands)
-    require(not signed or isinstance(op, Compare), "reads a signed word, which only comparators do")
+    require(not signed or isinstance(op, Compare | Bit), "reads a signed word, which only comparators and bits do")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ CLASS_INDEX = "class_index"
 class Predictor:
     """A graph ready to answer for rows of real numbers; ``scale`` is what one step of its input words stands for.
 
-    ``network`` is the graph as a program, None where numpy has to do.
+    ``network`` is the graph as a program, None where numpy has to do. It takes the real numbers if it only compares
+    them, and the integers of the input words if it reads their bits.
     """
 
     graph: LutGraph
@@ -44,6 +45,8 @@ class Predictor:
         """
         if self.network is None:
             return self.graph.evaluate(round_to_words(self.graph, features, self.scale))
+        if not self.network.only_compares:
+            features = round_to_words(self.graph, features, self.scale).astype(np.float32)
         values = self.network.run(features, threads)
         return {_output_name(self.graph, net): row for net, row in zip(self.graph.outputs(), values, strict=True)}
 
@@ -51,8 +54,8 @@ class Predictor:
 def make_predictor(graph: LutGraph, scale: float = 1.0, class_names: tuple[str, ...] = ()) -> Predictor:
     """Make a predictor of a graph."""
     network = pack_network(graph, graph.outputs()) if can_pack(graph) else None
-    if network is not None:
-        network = network.for_reals(graph, scale) if network.only_compares else None
+    if network is not None and network.only_compares:
+        network = network.for_reals(graph, scale)
     return Predictor(graph, scale, class_names, network)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Compare, Const, Input, Lut, Output, Register
+from difflut_compiler.ops import Bit, Compare, Const, Input, Lut, Output, Register
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 MAX_IDENTIFIER_LENGTH = 64
@@ -94,7 +94,7 @@ def name_nets(graph: LutGraph) -> Mapping[int, Ref]:
     Per layer ``L``: comparators and, after them, LUTs are bits of the vector ``L_d``, one-bit registers are bits of
     ``L_q``, and every part of a sum or of the argmax is a signal of its own, ``L_<number>_<part>``, its register with
     ``_q`` behind it.
-    Inputs are slices of the port ``features``, outputs ports of their own. Constants have no signal.
+    Inputs and their bits are slices of the port ``features``, outputs ports of their own. Constants have no signal.
     """
     vectors: dict[str, list[int]] = {}
     refs: dict[int, Ref] = {}
@@ -103,7 +103,7 @@ def name_nets(graph: LutGraph) -> Mapping[int, Ref]:
     for row in arrays.by_origin[luts_last].tolist():
         net, node = int(arrays.nets[row]), arrays.nodes[row]
         stage = stage_name(node.origin.layer)
-        if isinstance(node.op, Input | Const):
+        if isinstance(node.op, Input | Bit | Const):
             continue
         if isinstance(node.op, Output):
             refs[net] = _whole(node.op.name, node.width)

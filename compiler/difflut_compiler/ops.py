@@ -182,6 +182,34 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
+class Bit:
+    """One bit of an input word, in two's complement if the word is signed: a wire."""
+
+    place: int
+    kind: ClassVar[str] = "bit"
+
+    def check(self, operands: Sequence[Operand]) -> None:
+        require_arity(operands, 1)
+        require(isinstance(operands[0].op, Input), "is a bit of an input word, of nothing else")
+        require(0 <= self.place < operands[0].width, f"is at place {self.place} of {operands[0].width} bits")
+
+    def width(self, operands: Sequence[Operand]) -> int:
+        return 1
+
+    def fold(self, operands: Sequence[Operand]) -> Folded | None:
+        return None
+
+    def lut6_cost(self, operands: Sequence[Operand]) -> int:
+        return 0
+
+    @staticmethod
+    def evaluate(ops: Sequence[Bit], words: Words) -> NDArray[np.bool_]:
+        places = np.array([[op.place] for op in ops], dtype=np.int64)
+        bits: NDArray[np.bool_] = (words >> places & 1) == 1
+        return bits
+
+
+@dataclass(frozen=True, slots=True)
 class Lut:
     """A look-up table: bit ``a`` of ``table`` is the output at address ``a``; operand ``j`` is address bit ``j``."""
 
@@ -451,9 +479,10 @@ class Output:
         return 0
 
 
-AnyOp = Input | Const | Compare | Lut | PopCount | Concat | Add | Greater | Mux | ArgMax | Register | Output
+AnyOp = Input | Const | Compare | Bit | Lut | PopCount | Concat | Add | Greater | Mux | ArgMax | Register | Output
 OP_BY_KIND: dict[str, type[AnyOp]] = {
-    op.kind: op for op in (Input, Const, Compare, Lut, PopCount, Concat, Add, Greater, Mux, ArgMax, Register, Output)
+    op.kind: op
+    for op in (Input, Const, Compare, Bit, Lut, PopCount, Concat, Add, Greater, Mux, ArgMax, Register, Output)
 }
 
 

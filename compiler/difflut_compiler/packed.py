@@ -24,6 +24,7 @@ from difflut_compiler.ops import (
     ALL_ONES,
     Add,
     ArgMax,
+    Bit,
     Compare,
     Concat,
     Const,
@@ -229,6 +230,8 @@ class _Packer:
             return
         if isinstance(op, Compare):
             self.rows[net] = (self._compare(node, op),)
+        elif isinstance(op, Bit):
+            self.rows[net] = (self.word(node.operands[0])[op.place],)
         elif isinstance(op, Const):
             self.rows[net] = _constant(op.value, op.bits)
         elif isinstance(op, Concat):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node
 from difflut_compiler.ops import Lut, bits_for, complement_table, table_to_bools
-from difflut_compiler.passes import DropDead, ExpandArgMax, ExpandPopCount, FoldConstants, Pass
+from difflut_compiler.passes import DropDead, ExpandArgMax, ExpandEncoder, ExpandPopCount, FoldConstants, Pass
 
 LOAD_BITS = 32
 IMAGE_FILE = "tables.hex"
@@ -58,7 +58,13 @@ def map_tables(graph: LutGraph) -> LoadMap:
 def reloadable_passes(graph: LutGraph, lut_inputs: int) -> tuple[Pass, ...]:
     """The passes for hardware with reloadable tables: those that leave every such LUT what it is, with any table."""
     kept = frozenset(graph.layers) - FIXED_LAYERS
-    return (ExpandPopCount(lut_inputs), ExpandArgMax(), FoldConstants(kept), DropDead())
+    return (
+        ExpandPopCount(lut_inputs),
+        ExpandArgMax(),
+        ExpandEncoder(lut_inputs),
+        FoldConstants(kept),
+        DropDead(),
+    )
 
 
 def make_image(graph: LutGraph) -> NDArray[np.uint32]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Concat, Lut, table_to_bools
+from difflut_compiler.ops import Bit, Compare, Concat, Lut, table_to_bools
 from difflut_compiler.words import entropies, influences
 
 
@@ -34,13 +34,20 @@ def counting_layers(graph: LutGraph) -> set[str]:
     return {graph.node(net).origin.layer for net in graph if isinstance(graph.node(net).op, Concat)}
 
 
+def comparing_layers(graph: LutGraph) -> set[str]:
+    """The layers that compare input words with thresholds, by comparators or by LUTs that read bits of the words."""
+    bits = {net for net in graph if isinstance(graph.node(net).op, Bit)}
+    nodes = map(graph.node, graph)
+    return {node.origin.layer for node in nodes if isinstance(node.op, Compare) or not bits.isdisjoint(node.operands)}
+
+
 def layer_statistics(graph: LutGraph) -> list[LayerStatistics]:
-    """Statistics of every layer that has LUTs and does not only count, in the order of the graph's layers."""
+    """Statistics of every layer that has LUTs and neither counts nor compares words, in the order of the layers."""
     luts_of: dict[str, list[int]] = {}
-    counting = counting_layers(graph)
+    left_out = counting_layers(graph) | comparing_layers(graph)
     for net in graph:
         node = graph.node(net)
-        if isinstance(node.op, Lut) and node.origin.layer not in counting:
+        if isinstance(node.op, Lut) and node.origin.layer not in left_out:
             luts_of.setdefault(node.origin.layer, []).append(net)
     shares = _pin_shares(graph, [net for nets in luts_of.values() for net in nets])
     entropy = _per_lut_entropy(graph, shares)

@@ -14,6 +14,7 @@ from difflut_compiler.graph import LutGraph, Node, Origin
 from difflut_compiler.ops import (
     Add,
     ArgMax,
+    Bit,
     Compare,
     Concat,
     Const,
@@ -270,6 +271,8 @@ def slow_value(node: Node, operands: Sequence[int]) -> int:
             return value
         case Compare(threshold):
             return 1 if operands[0] >= threshold else 0
+        case Bit(place):
+            return bits_of(operands[0], place + 1)[place]
         case Lut(_, table):
             address = "".join(str(bit) for bit in reversed(operands))
             return table >> int(address, 2) & 1

@@ -17,7 +17,7 @@ from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.graph_file import graph_from_json
-from difflut_compiler.ops import Add, Compare, Greater, Input, Lut, Mux, Output, PopCount
+from difflut_compiler.ops import Add, Bit, Compare, Greater, Input, Lut, Mux, Output, PopCount
 from difflut_compiler.passes import ExpandPopCount
 from difflut_compiler.schedule import schedule
 from difflut_compiler.targets import TARGETS, c, register_target
@@ -207,11 +207,12 @@ def wide_operations(signed: bool) -> LutGraph:
     words = [graph.add(Input(f"x{n}", 3, signed), origin=Origin("input", n)) for n in range(3)]
     place = itertools.count()
 
-    def add(op: Compare | PopCount | Add | Greater | Mux, *operands: int) -> int:
+    def add(op: Compare | Bit | PopCount | Add | Greater | Mux, *operands: int) -> int:
         return graph.add(op, operands, origin=Origin("work", next(place)))
 
     lowest = -4 if signed else 0
     bits = [add(Compare(lowest + level), word) for word in words for level in (0, 1, 3, 4, 6, 7, 8)]
+    bits += [add(Bit(number), word) for number, word in enumerate(words)]
     counts = [
         add(PopCount(), *bits[:7]),
         add(PopCount(5), *bits[7:10]),

@@ -12,7 +12,7 @@ from jinja2 import UndefinedError
 from difflut_compiler.emit import emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.names import MAX_IDENTIFIER_LENGTH, check_identifier, feature_slices, name_nets
-from difflut_compiler.ops import Const, Input
+from difflut_compiler.ops import Bit, Const, Input
 from difflut_compiler.passes import ExpandArgMax, ExpandPopCount, Pass
 from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.targets import TARGETS, templates
@@ -90,7 +90,7 @@ def test_every_bit_has_a_name_of_its_own(pipeline: str) -> None:
     bits = [name for ref in refs.values() for name in ref.bit_names()]
     assert len(bits) == len(set(bits))
     unnamed = [graph.node(net).op for net in graph if net not in refs]
-    assert all(isinstance(op, Input | Const) for op in unnamed)
+    assert all(isinstance(op, Input | Bit | Const) for op in unnamed)
     for ref in refs.values():
         check_identifier(ref.signal.name, "signal")
 

@@ -23,6 +23,7 @@ from difflut_compiler.ops import (
     Add,
     AnyOp,
     ArgMax,
+    Bit,
     Compare,
     Concat,
     Const,
@@ -116,7 +117,7 @@ def graph_of_every_op() -> LutGraph:
     bits = [add(Compare(level), word) for level in (-2, 0, 2)]
     sign = add(Compare(0), one_bit)
     lut = add(Lut(3, 0b1001_0110), *bits)
-    count = add(PopCount(), *bits, lut, sign)
+    count = add(PopCount(), *bits, lut, sign, add(Bit(1), word), add(Bit(0), one_bit))
     total = add(Add(4), count, add(Const(5, 3)))
     wins = add(Greater(), count, total)
     chosen = add(Mux(), lut, count, total)
@@ -222,12 +223,12 @@ def test_adding_names_the_place_that_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("op", [Lut(1, 0b10), PopCount(), Concat(), ArgMax(), Output("y")])
-def test_only_comparators_read_signed_words(op: AnyOp) -> None:
+def test_only_comparators_and_bits_read_signed_words(op: AnyOp) -> None:
     """Hardware has no sign for anything else: a bit that is -1 in the graph would be 1."""
     graph = LutGraph("signed", ["input", "output"])
     bit = graph.add(Input("feature_0", 1, signed=True), origin=Origin("input", 0))
     graph.add(Compare(0), (bit,), origin=Origin("output", 0))
-    with pytest.raises(GraphError, match="reads a signed word, which only comparators do"):
+    with pytest.raises(GraphError, match="reads a signed word, which only comparators and bits do"):
         graph.add(op, (bit,), origin=Origin("output", 1))
 
 

@@ -17,6 +17,7 @@ from difflut_compiler.ops import (
     Add,
     AnyOp,
     ArgMax,
+    Bit,
     Compare,
     Concat,
     Const,
@@ -72,6 +73,12 @@ def test_compare_is_at_least(thresholds: list[int], words: list[int]) -> None:
     ops = [Compare(threshold) for threshold in thresholds]
     found = Compare.evaluate(ops, np.array([words] * len(ops)))
     assert found.tolist() == [[word >= threshold for word in words] for threshold in thresholds]
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.lists(st.integers(-32, 31), min_size=1))
+def test_bits_are_those_of_twos_complement(places: list[int], words: list[int]) -> None:
+    found = Bit.evaluate([Bit(place) for place in places], np.array([words] * len(places)))
+    assert found.astype(int).tolist() == [[bits_of(word, 6)[place] for word in words] for place in places]
 
 
 @given(st.lists(st.lists(st.integers(0, 1), min_size=5, max_size=5), min_size=1, max_size=40), st.integers(0, 9))
@@ -262,6 +269,9 @@ ILLEGAL: list[tuple[AnyOp, list[Operand]]] = [
     (Const(-1, 4), []),
     (Compare(1), [BIT]),
     (Compare(1), []),
+    (Bit(0), [WORD]),
+    (Bit(4), [Operand(Input("x", 4), 4)]),
+    (Bit(-1), [Operand(Input("x", 4), 4)]),
     (Lut(0, 0), []),
     (Lut(17, 0), [BIT] * 17),
     (Lut(2, 1), [BIT]),
@@ -286,7 +296,7 @@ ILLEGAL: list[tuple[AnyOp, list[Operand]]] = [
 
 @pytest.mark.parametrize(("op", "operands"), ILLEGAL, ids=lambda value: str(value)[:40])
 def test_illegal_operands_are_refused(op: AnyOp, operands: list[Operand]) -> None:
-    reasons = "operand|bits|fit|fan-in|reads|counts|joins|compares|narrower|selects|below zero"
+    reasons = "operand|bits|input word|place|fit|fan-in|reads|counts|joins|compares|narrower|selects|below zero"
     with pytest.raises(ValueError, match=reasons):
         op.check(operands)
 

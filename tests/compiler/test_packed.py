@@ -22,6 +22,7 @@ from difflut_compiler.ops import (
     Add,
     AnyOp,
     ArgMax,
+    Bit,
     Compare,
     Concat,
     Const,
@@ -110,7 +111,7 @@ def graph_of_words(bits: int) -> LutGraph:
     wins = add(Greater(), left, right)
     chosen = add(Mux(), wins, total, count)
     best = add(ArgMax(), left, right, count, add(Const(3, 2)), chosen)
-    joined = add(Concat(), wins, *compared)
+    joined = add(Concat(), wins, *compared, *(add(Bit(place), right) for place in range(min(bits, 3))))
     for place, net in enumerate((best, wider, joined, add(Register(), left))):
         graph.add(Output(f"y{place}"), (net,), origin=Origin("output", place))
     graph.verify()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from difflut_compiler.errors import CompilerError, GraphError, MismatchError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, AnyOp, ArgMax, Const, Greater, Input, Lut, Mux, Output, PopCount
+from difflut_compiler.ops import Add, AnyOp, ArgMax, Compare, Const, Greater, Input, Lut, Mux, Output, PopCount
 from difflut_compiler.passes import EXPAND, LUT_INPUTS, OPTIMISE, PASSES, ExpandPopCount, Pass, PassResult, run_passes
 from tests.compiler.random_graphs import SEEDS, SHAPES, Shape, make_graph, random_inputs, slow_outputs
 
@@ -241,6 +241,59 @@ GOLDEN: dict[str, list[tuple[str, LutGraph, list[str]]]] = {
             ],
         )
     ],
+    "expand-encoder": [
+        (
+            "high parts are compared once; what is above them is above both",
+            build((Input("x", 7), ()), (Compare(1), (2,)), (Compare(3), (2,)), (Lut(2, 0b0110), (3, 4))),
+            [
+                "%2:7 = input name=x bits=7 signed=False () # layers.0[0]",
+                "%7:1 = compare threshold=4 (%2) # layers.0[1].above",
+                "%8:1 = bit place=0 (%2) # layers.0[0].bit0",
+                "%9:1 = bit place=1 (%2) # layers.0[0].bit1",
+                "%3:1 = lut fan_in=3 table=0xfe (%8 %9 %7) # layers.0[1]",
+                "%4:1 = lut fan_in=3 table=0xf8 (%8 %9 %7) # layers.0[2]",
+                "%5:1 = lut fan_in=2 table=0x6 (%3 %4) # layers.0[3]",
+                "%6:1 = output name=y (%5) # output[0]",
+            ],
+        ),
+        (
+            "one part for the low bits of both, which a bit above them tells apart",
+            build((Input("x", 7), ()), (Compare(9), (2,)), (Compare(74), (2,)), (Lut(2, 0b0110), (3, 4))),
+            [
+                "%2:7 = input name=x bits=7 signed=False () # layers.0[0]",
+                "%4:1 = compare threshold=74 (%2) # layers.0[2]",
+                "%7:1 = bit place=0 (%2) # layers.0[0].bit0",
+                "%8:1 = bit place=1 (%2) # layers.0[0].bit1",
+                "%9:1 = bit place=2 (%2) # layers.0[0].bit2",
+                "%10:1 = bit place=3 (%2) # layers.0[0].bit3",
+                "%11:1 = bit place=4 (%2) # layers.0[0].bit4",
+                "%12:1 = bit place=5 (%2) # layers.0[0].bit5",
+                "%14:1 = bit place=6 (%2) # layers.0[0].bit6",
+                "%13:1 = lut fan_in=6 table=0xfffffffffffffe00 (%7 %8 %9 %10 %11 %12) # layers.0[1].from0",
+                "%3:1 = lut fan_in=2 table=0xe (%13 %14) # layers.0[1]",
+                "%5:1 = lut fan_in=2 table=0x6 (%3 %4) # layers.0[3]",
+                "%6:1 = output name=y (%5) # output[0]",
+            ],
+        ),
+        (
+            "a chain from the lowest bit up",
+            build((Input("x", 7), ()), (Compare(33), (2,)), (Lut(1, 0b01), (3,))),
+            [
+                "%2:7 = input name=x bits=7 signed=False () # layers.0[0]",
+                "%6:1 = bit place=0 (%2) # layers.0[0].bit0",
+                "%7:1 = bit place=1 (%2) # layers.0[0].bit1",
+                "%8:1 = bit place=2 (%2) # layers.0[0].bit2",
+                "%9:1 = bit place=3 (%2) # layers.0[0].bit3",
+                "%10:1 = bit place=4 (%2) # layers.0[0].bit4",
+                "%11:1 = bit place=5 (%2) # layers.0[0].bit5",
+                "%13:1 = bit place=6 (%2) # layers.0[0].bit6",
+                "%12:1 = lut fan_in=6 table=0xfffffffe00000000 (%6 %7 %8 %9 %10 %11) # layers.0[1].from0",
+                "%3:1 = lut fan_in=2 table=0xe (%12 %13) # layers.0[1]",
+                "%4:1 = lut fan_in=1 table=0x1 (%3) # layers.0[2]",
+                "%5:1 = output name=y (%4) # output[0]",
+            ],
+        ),
+    ],
 }
 
 UNCHANGED: dict[str, LutGraph] = {
@@ -254,6 +307,7 @@ UNCHANGED: dict[str, LutGraph] = {
     "drop-dead": build((Lut(1, 0b01), (0,))),
     "expand-popcount": build((Lut(2, 0b0110), (0, 1))),
     "expand-argmax": build((PopCount(), (0, 1))),
+    "expand-encoder": build((Input("x", 8), ()), (Compare(36), (2,)), (Compare(128), (2,)), (Lut(2, 0b0110), (3, 4))),
 }
 
 

@@ -1,13 +1,14 @@
 """Passes: each makes the graph smaller or simpler without changing what it computes.
 
-``OPTIMISE`` is what every compile runs until nothing changes; ``EXPAND`` turns counts and the argmax into the LUTs
-and comparisons that the hardware is made of, once, at the end. Both are for LUTs of six inputs.
+``OPTIMISE`` is what every compile runs until nothing changes; ``EXPAND`` turns counts, the argmax and the encoder into
+the LUTs and comparisons that the hardware is made of, once, at the end. Both are for LUTs of six inputs.
 """
 
 from difflut_compiler.passes.absorb_inverters import AbsorbInverters
 from difflut_compiler.passes.drop_dead import DropDead
 from difflut_compiler.passes.drop_unused_inputs import DropUnusedInputs
 from difflut_compiler.passes.expand_argmax import ExpandArgMax
+from difflut_compiler.passes.expand_encoder import ExpandEncoder
 from difflut_compiler.passes.expand_popcount import ExpandPopCount
 from difflut_compiler.passes.fold_constants import FoldConstants
 from difflut_compiler.passes.merge_duplicates import MergeDuplicates
@@ -35,10 +36,11 @@ def optimising_passes(lut_inputs: int = 6) -> tuple[Pass, ...]:
 
 
 def expanding_passes(lut_inputs: int = 6) -> tuple[Pass, ...]:
-    """The passes that turn sums and the argmax into hardware with LUTs of so many inputs, to be run once."""
+    """The passes that turn sums, argmax and encoder into hardware with LUTs of so many inputs, to be run once."""
     return (
         ExpandPopCount(lut_inputs),
         ExpandArgMax(),
+        ExpandEncoder(lut_inputs),
         FoldConstants(),
         AbsorbInverters(),
         MergeDuplicates(),
@@ -49,7 +51,7 @@ def expanding_passes(lut_inputs: int = 6) -> tuple[Pass, ...]:
 OPTIMISE = optimising_passes()
 """What makes a graph smaller, repeated until nothing changes."""
 EXPAND = expanding_passes()
-"""What turns counts and the argmax into LUTs and adders, once, at the end."""
+"""What turns counts, the argmax and the encoder into LUTs, once, at the end."""
 PASSES: dict[str, Pass] = {one.name: one for one in (*OPTIMISE, *EXPAND)}
 """All passes by name, in the order in which they run first."""
 
@@ -62,6 +64,7 @@ __all__ = [
     "DropDead",
     "DropUnusedInputs",
     "ExpandArgMax",
+    "ExpandEncoder",
     "ExpandPopCount",
     "FoldConstants",
     "MergeDuplicates",

@@ -17,6 +17,7 @@ from difflut_compiler.graph import LutGraph, Node, reads_signed
 from difflut_compiler.names import Ref, Signal, feature_slices, name_nets
 from difflut_compiler.ops import (
     Add,
+    Bit,
     Compare,
     Concat,
     Const,
@@ -112,6 +113,8 @@ def to_bits(graph: LutGraph, language: str) -> BitCircuit:
                 words[net] = list(slices[net])
             case Output():
                 words[net] = words[node.operands[0]]
+            case Bit():
+                words[net] = [words[node.operands[0]][node.op.place]]
             case Const():
                 words[net] = constant(node.op.value, node.op.bits)
             case _:

@@ -225,6 +225,18 @@ def value_width(value: Value) -> int:
     return 1 if value.bit is not None else value.signal.width or 1
 
 
+def bits_that_matter(threshold: int, word: Value, signed: bool) -> tuple[int, Value]:
+    """A comparison with ``threshold`` without the lowest bits of ``word``, where these are zeros of the threshold.
+
+    Synthesisers do not always find out that such bits do not matter.
+    """
+    distance = threshold + (1 << value_width(word) - 1 if signed else 0)
+    if not isinstance(word, Slice) or not 0 < distance < 1 << word.width:
+        return threshold, word
+    zeros = (distance & -distance).bit_length() - 1
+    return threshold >> zeros, word._replace(low=word.low + zeros, width=word.width - zeros)
+
+
 def register_runs(registers: Sequence[Statement]) -> list[tuple[Value, Value]]:
     """Registers as ``(result, source)`` pairs, neighbouring bits of the same two vectors joined into slices."""
     runs: list[tuple[Value, Value]] = []

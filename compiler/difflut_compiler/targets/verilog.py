@@ -15,6 +15,7 @@ from difflut_compiler.targets.target import (
     TopModule,
     Value,
     Wrapper,
+    bits_that_matter,
     lut_name,
     not_expanded,
     register_runs,
@@ -176,6 +177,7 @@ def _address(operands: Sequence[Value]) -> str:
 
 
 def _compare(threshold: int, word: Value, signed: bool) -> str:
+    threshold, word = bits_that_matter(threshold, word, signed)
     bits = value_width(word)
     if not signed:
         return f"{_value(word)} >= {bits}'d{threshold}"

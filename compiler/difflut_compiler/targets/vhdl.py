@@ -16,6 +16,7 @@ from difflut_compiler.targets.target import (
     TopModule,
     Value,
     Wrapper,
+    bits_that_matter,
     lut_name,
     not_expanded,
     register_runs,
@@ -201,6 +202,7 @@ def _contents(op: Lut) -> str:
 
 def _compare(threshold: int, word: Value, signed: bool) -> str:
     kind = "signed" if signed else "unsigned"
+    threshold, word = bits_that_matter(threshold, word, signed)
     assert isinstance(word, Slice)
     # A full-range slice also of a one-bit vector, so that the operand always is a vector.
     bits = f"{word.signal.name}({word.low + word.width - 1} downto {word.low})"

@@ -14,7 +14,7 @@ from enum import Enum
 
 from difflut_compiler.graph import LutGraph, reads_signed
 from difflut_compiler.names import Ref, Signal, feature_slices
-from difflut_compiler.ops import Const, Input, Output, Register
+from difflut_compiler.ops import Bit, Const, Input, Output, Register
 from difflut_compiler.verify.equivalence import Circuit
 from difflut_compiler.verify.gates import Blif, Word, constant_word, write_gates
 
@@ -54,6 +54,8 @@ def cut_word(graph: LutGraph, net: int) -> Word:
     node = graph.node(net)
     if isinstance(node.op, Const):
         return constant_word(node.op.value, node.op.bits)
+    if isinstance(node.op, Bit):
+        return [cut_word(graph, node.operands[0])[node.op.place]]
     if isinstance(node.op, Output):
         return output_bits(node.op.name, node.width)
     return [f"n{net}.{bit}" for bit in range(node.width)]
@@ -68,7 +70,7 @@ def cut_names(graph: LutGraph) -> CutNames:
     cut = [
         bit
         for net in sorted(graph)
-        if not isinstance(graph.node(net).op, Input | Const | Output)
+        if not isinstance(graph.node(net).op, Input | Bit | Const | Output)
         for bit in cut_word(graph, net)
     ]
     outputs = [bit for net in graph.outputs() for bit in cut_word(graph, net)]
@@ -88,7 +90,7 @@ def reference_circuit(
     blif = Blif()
     for net in sorted(graph):
         node = graph.node(net)
-        if isinstance(node.op, Input | Const):
+        if isinstance(node.op, Input | Bit | Const):
             continue
         operands = [[joined.get(bit, bit) for bit in word] for word in _words_read(graph, net, edge)]
         result = [next_of(bit) for bit in cut_word(graph, net)]
@@ -111,7 +113,7 @@ def whole_reference(graph: LutGraph) -> Circuit:
     blif = Blif()
     for net in graph.order():
         node = graph.node(net)
-        if not isinstance(node.op, Input | Const):
+        if not isinstance(node.op, Input | Bit | Const):
             operands = [cut_word(graph, operand) for operand in node.operands]
             result = cut_word(graph, net)
             bits = [next_of(bit) for bit in result] if isinstance(node.op, Output) else result

@@ -16,6 +16,7 @@ from difflut_compiler.ops import (
     Add,
     AnyOp,
     ArgMax,
+    Bit,
     Compare,
     Concat,
     Const,
@@ -80,6 +81,8 @@ def _gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool) -> Wor
     match op:
         case Compare():
             return [_at_least(blif, operands[0], op.threshold, signed)]
+        case Bit():
+            return [operands[0][op.place]]
         case PopCount():
             return _count(blif, [operand[0] for operand in operands], op.offset)
         case Concat():
