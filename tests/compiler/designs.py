@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from difflut_compiler.emit import BuildPlan, emit
@@ -38,18 +39,34 @@ class Design:
 
 
 def make_design(shape: Shape = PLAIN, seed: int = 0, *, target: str = "verilog", pipeline: str = "layers") -> Design:
-    return design_of(make_graph(shape, seed), target=target, pipeline=pipeline)
+    """Hardware of a random graph; the passes run once for all targets and pipelines."""
+    original, optimised = _optimised_graph(shape, seed)
+    return _finish(original.copy(), optimised.copy(), target, pipeline)
 
 
 def design_of(original: LutGraph, *, target: str, pipeline: str, adders: bool = False) -> Design:
     """Hardware of a graph; with ``adders``, votes are counted by small counters and adders instead of trees of LUTs."""
+    return _finish(original, _optimise(original, adders=adders), target, pipeline)
+
+
+@cache
+def _optimised_graph(shape: Shape, seed: int) -> tuple[LutGraph, LutGraph]:
+    graph = make_graph(shape, seed)
+    return graph, _optimise(graph)
+
+
+def _optimise(original: LutGraph, *, adders: bool = False) -> LutGraph:
     graph = original.copy()
     inputs = random_inputs(graph, 64)
     run_passes(graph, OPTIMISE, inputs)
     if adders:
         graph = with_adders(graph)
     run_passes(graph, EXPAND, inputs, repeat=False)
-    scheduled = schedule(graph, pipeline)
+    return graph
+
+
+def _finish(original: LutGraph, optimised: LutGraph, target: str, pipeline: str) -> Design:
+    scheduled = schedule(optimised, pipeline)
     return Design(original, scheduled, emit(scheduled, TARGETS[target], "net"))
 
 
