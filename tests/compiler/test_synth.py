@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from difflut_compiler.synth import run as synth_run
 from difflut_compiler.synth.harness import harness_name, read_ports, write_harness
 from difflut_compiler.synth.netlist import HARNESS_FILE, NETLIST, PartNames, count_by_part, signal_of, synthesise
 from difflut_compiler.synth.nextpnr import read_critical_path
-from difflut_compiler.synth.results import HARNESS, INTERFACE, Area, PartArea
+from difflut_compiler.synth.results import HARNESS, INTERFACE, Area, PartArea, Synthesis
 from difflut_compiler.verify import vectors
 from difflut_compiler.verify.netlist import write_sources
 from difflut_compiler.verify.tools import run_yosys
@@ -178,13 +179,27 @@ def test_a_network_of_one_input_bit_has_a_harness(tmp_path: Path) -> None:
 # -- area by part ------------------------------------------------------------------------------------------------------
 
 
+SynthesiseOnce = Callable[[str, str], tuple[Design, Synthesis, Path]]
+
+
+@pytest.fixture(scope="module")
+def synthesise_once(tmp_path_factory: pytest.TempPathFactory) -> SynthesiseOnce:
+    """A function that synthesises a design in a language for a family, and also returns the folder of the netlist."""
+
+    @cache
+    def synthesise_design(language: str, family: str) -> tuple[Design, Synthesis, Path]:
+        design, folder = make_design(seed=1, target=language), tmp_path_factory.mktemp("once")
+        return design, synthesise(design.plan, design.graph.layers, FAMILIES[family], folder), folder
+
+    return synthesise_design
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_parts_add_up_to_what_yosys_counts(family: str, tmp_path: Path) -> None:
+def test_parts_add_up_to_what_yosys_counts(family: str, synthesise_once: SynthesiseOnce) -> None:
     """The oracle is Yosys' own `stat` on the netlist; the registers per layer are those of the schedule."""
-    design = make_design(seed=1)
-    synthesis = synthesise(design.plan, design.graph.layers, FAMILIES[family], tmp_path)
-    run_yosys(f"read_json {NETLIST}\nhierarchy -top net_harness\ntee -q -o stat.json stat -json", tmp_path)
-    counted: dict[str, int] = json.loads((tmp_path / "stat.json").read_text())["modules"]["\\net_harness"][
+    design, synthesis, folder = synthesise_once("verilog", family)
+    run_yosys(f"read_json {NETLIST}\nhierarchy -top net_harness\ntee -q -o stat.json stat -json", folder)
+    counted: dict[str, int] = json.loads((folder / "stat.json").read_text())["modules"]["\\net_harness"][
         "num_cells_by_type"
     ]
     expected: Counter[str] = Counter()
@@ -209,14 +224,12 @@ def test_parts_add_up_to_what_yosys_counts(family: str, tmp_path: Path) -> None:
     assert all(area.flip_flops == 0 for part, area in parts.items() if part not in (*registers, HARNESS))
 
 
-@pytest.mark.parametrize("family", ["ecp5", "xilinx"])
-def test_a_network_has_the_same_parts_in_every_language(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["ecp5", pytest.param("xilinx", marks=pytest.mark.slow)])
+def test_a_network_has_the_same_parts_in_every_language(family: str, synthesise_once: SynthesiseOnce) -> None:
     found = {}
     for language in ("verilog", "systemverilog", "vhdl"):
         need_for_target(language)
-        design = make_design(seed=1, target=language)
-        (tmp_path / language).mkdir()
-        found[language] = synthesise(design.plan, design.graph.layers, FAMILIES[family], tmp_path / language).parts
+        found[language] = synthesise_once(language, family)[1].parts
     assert {"encoder", "layers.0", "class_counts", "argmax", HARNESS} <= {one.part for one in found["verilog"]}
     assert found["verilog"] == found["systemverilog"] == found["vhdl"]
 
