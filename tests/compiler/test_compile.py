@@ -119,8 +119,8 @@ def reason(folder: Path, rung: int) -> str:
 @pytest.mark.parametrize("lut_inputs", [4, 5])
 def test_hardware_for_smaller_luts_is_proven(lut_inputs: int, model_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = ["compile", model_file, "-t", "verilog", "-o", out, "--lut-inputs", str(lut_inputs), "--no-count-luts"]
-    code, _, error = run(*command)
+    options = ("--lut-inputs", str(lut_inputs), "--no-count-luts")
+    code, _, error = run("compile", model_file, "-t", "verilog", "-o", out, *options)
     assert (code, error) == (0, "")
     assert statuses(out)[2] == statuses(out)[3] == "passed"
     text = (out / "rtl" / "network_class_counts.v").read_text()
