@@ -491,6 +491,8 @@ def environment(**more: str) -> dict[str, str]:
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """A command that shows every step as a line, and whose processes can be told by their environment."""
     script = "from difflut_compiler import cli, progress; progress.QUIET_SECONDS = 0; cli.main()"
+    # What a shell starts in the background ignores Ctrl-C, and so do its children; the tests may run there.
+    script = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {script}"
     return subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -516,13 +518,14 @@ def interrupt_at(process: subprocess.Popen[str], stream: str, words: str, number
     else:
         pytest.fail(f"{words!r} never appeared: {process.communicate()}")
     process.send_signal(number)
-    error = process.communicate()[1]
+    error = process.communicate(timeout=PATIENCE_SECONDS)[1]
     assert process.returncode == 130, error
     assert [one.name for one in Path("/proc").glob("[0-9]*") if is_marked(one)] == []
     return error
 
 
 MARK = uuid.uuid4().hex
+PATIENCE_SECONDS = 300
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
