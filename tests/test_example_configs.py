@@ -12,7 +12,7 @@ from difflut.training import TrainingConfig, load_training_config, train
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CONFIGS = sorted(EXAMPLES.glob("*.yaml"))
-IMAGE_SHAPE_OF = dict.fromkeys(("mnist.yaml", "mnist_small.yaml", "mnist_binary.yaml", "mnist_large.yaml"), (28, 28))
+IMAGE_SHAPE_OF = {path.name: (28, 28) for path in CONFIGS if path.name.startswith("mnist")}
 """Of the data that do not come with a package."""
 TEST_ACCURACY_OF = {"digits.yaml": 0.96, "digits_conv.yaml": 0.96}
 """What whole runs reach at least."""
