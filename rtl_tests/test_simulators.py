@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -278,6 +279,7 @@ def test_a_missing_simulator_is_skipped_here_and_a_failure_in_ci(ci: str, outcom
         "    monkeypatch.setattr('tests.compiler.needs.find_tool', lambda name: None)\n"
         "    need('ghdl')\n"
     )
+    shutil.copy(Path(__file__).parents[1] / "conftest.py", tmp_path)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {"CI": ci, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(tmp_path / "test_it.py")]

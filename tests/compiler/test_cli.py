@@ -438,6 +438,7 @@ def test_a_long_command_shows_the_time_left(
     monkeypatch.setattr(cli, "GRAPH_BYTES_PER_SECOND", 10.0)
     monkeypatch.setattr(cli, "IMPORT_BYTES_PER_SECOND", 0.1)
     monkeypatch.setattr(cli, "DRAWING_SECONDS", 1000.0)
+    monkeypatch.setattr(cli, "SYNTHESIS_TO_COMPILE", 1000.0)
     code, _, _ = run(name, *make_case(name))
     assert code == (2 if name in PRETENDED else 0), shown.getvalue()
     assert re.search(r"about \d+ \w+ left|\d:\d\d:\d\d", shown.getvalue()), shown.getvalue()

@@ -449,7 +449,8 @@ def test_the_command_writes_its_result_beside_the_hardware(out: Path) -> None:
 def test_the_command_says_if_a_compile_for_other_luts_were_better(family: str, advice: str, out: Path) -> None:
     code, output, error = run("synth", out, "--family", family)
     assert code == 0, error
-    assert (advice in output) if advice else ("--lut-inputs" not in output)
+    said = " ".join(output.split())
+    assert (advice in said) if advice else ("--lut-inputs" not in said)
 
 
 def test_a_new_compile_removes_results_of_the_old_hardware(out: Path) -> None:
@@ -494,7 +495,7 @@ def test_without_nextpnr_the_cells_are_counted_and_the_result_says_what_to_insta
 
 def test_changed_hardware_is_not_synthesised(out: Path) -> None:
     path = next((out / "rtl").glob("*encoder.v"))
-    path.write_text(path.read_text().replace(">=", ">"))
+    path.write_text(path.read_text() + "// changed\n")
     assert "is not what was compiled" in refused(2, "synth", out, "--family", "ecp5")
 
 
