@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -317,6 +318,21 @@ def test_a_ray_cluster_runs_every_trial_once_and_makes_up_for_a_killed_worker(da
     entries = Counter(trial.user_attrs["number"] for trial in stored_trials(url))
     assert entries == Counter({one: 1 + (one == number) for one in range(8)})
     assert len({trial.user_attrs["worker"] for trial in stored_trials(url)}) >= 2
+
+
+def test_a_cluster_that_does_not_start_is_an_error_of_one_line(
+    make_request: Callable[..., SweepRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray raises what it likes when its processes take too long on a busy machine."""
+
+    def fail(**settings: object) -> None:
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002 - what Ray raises
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=fail))
+    monkeypatch.setattr("difflut_compiler.sweep.on_ray.find_spec", lambda name: object())
+    for address, place in ((None, "on this machine"), ("head:6379", "at 'head:6379'")):
+        with pytest.raises(CompilerError, match=f"there is no Ray cluster {place}: The current node timed out"):
+            on_ray.run_sweep_on_ray(make_request(), 2, address)
 
 
 def test_without_ray_a_sweep_on_it_says_what_to_install(
