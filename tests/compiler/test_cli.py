@@ -421,6 +421,15 @@ PRETENDED = {
 }
 
 
+def replace_in_commands(monkeypatch: pytest.MonkeyPatch, attribute: str, value: object) -> None:
+    """In each module of the command line that has imported or defined it."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(f"{cli.__name__}.")]
+    having = [module for module in modules if hasattr(module, attribute)]
+    assert having, attribute
+    for module in having:
+        monkeypatch.setattr(module, attribute, value)
+
+
 @pytest.mark.parametrize("name", [name for name in JSON_CASES if name not in {*LISTS, "info"}])
 def test_a_long_command_shows_the_time_left(
     name: str, make_case: Callable[[str], list[str | Path]], monkeypatch: pytest.MonkeyPatch
@@ -431,14 +440,17 @@ def test_a_long_command_shows_the_time_left(
         monkeypatch.setattr(work, pretend(steps))
     shown = StringIO()
     terminal = Console(file=shown, force_terminal=True, width=120)
-    monkeypatch.setattr(cli, "_error_console", lambda: terminal)
-    monkeypatch.setattr(cli, "_output_console", lambda: terminal)
     ticks = count(step=3)
     monkeypatch.setattr(time, "monotonic", lambda: next(ticks))
-    monkeypatch.setattr(cli, "GRAPH_BYTES_PER_SECOND", 10.0)
-    monkeypatch.setattr(cli, "IMPORT_BYTES_PER_SECOND", 0.1)
-    monkeypatch.setattr(cli, "DRAWING_SECONDS", 1000.0)
-    monkeypatch.setattr(cli, "SYNTHESIS_TO_COMPILE", 1000.0)
+    for attribute, value in {
+        "error_console": lambda: terminal,
+        "output_console": lambda: terminal,
+        "GRAPH_BYTES_PER_SECOND": 10.0,
+        "IMPORT_BYTES_PER_SECOND": 0.1,
+        "DRAWING_SECONDS": 1000.0,
+        "SYNTHESIS_TO_COMPILE": 1000.0,
+    }.items():
+        replace_in_commands(monkeypatch, attribute, value)
     code, _, _ = run(name, *make_case(name))
     assert code == (2 if name in PRETENDED else 0), shown.getvalue()
     assert re.search(r"about \d+ \w+ left|\d:\d\d:\d\d", shown.getvalue()), shown.getvalue()

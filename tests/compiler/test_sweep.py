@@ -610,7 +610,7 @@ def test_the_command_shows_the_front_and_goes_on(data_path: Path, tmp_path: Path
 
 
 def test_without_optuna_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("difflut_compiler.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("difflut_compiler.cli.training.find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["sweep", "any.yaml", "-o", str(tmp_path)])
     assert result.exit_code == 3
     assert "pip install 'difflut[sweep]'" in result.stderr
