@@ -54,7 +54,7 @@ nightly: simulators postgresql ray lint  ## the same, with the tests that take m
 	$(MAKE) fuzz
 
 fuzz: simulators  ## compile COUNT random models (2000) and compare them with PyTorch; SEED is that of the first
-	PYTHONPATH=. $(BIN)/python rtl_tests/fuzz.py --count $(COUNT) $(if $(SEED),--seed $(SEED))
+	PYTHONPATH=. $(BIN)/python rtl_tests/fuzz.py --count $(COUNT) --everything --jobs $(shell nproc) $(if $(SEED),--seed $(SEED))
 
 clean:  ## remove what the targets above made, .venv included
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""Random models of every kind, compiled and run: C for each, Verilog and VHDL for a share; all answer as PyTorch does.
+"""Random models of every kind, compiled and run: C for each, Verilog and VHDL for a share or all.
 
 A model and how it is compiled follow from one seed: the kind of network, nodes, encoder, layers and their options, the
 input format, and every option of a compile that changes the hardware. The oracle is the model in evaluation mode; with
@@ -6,7 +6,7 @@ accuracy budgets, the graph after them, node by node, once it has been found to 
 compiled C program, and for hardware a bench written by hand (`plain_simulation`), or cocotb's if it has further ports.
 From the root of the repository::
 
-    PYTHONPATH=. python rtl_tests/fuzz.py --count 2000
+    PYTHONPATH=. python rtl_tests/fuzz.py --count 2000 --everything --jobs 2
 
 A failure prints the command that repeats it.
 """
@@ -23,8 +23,10 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,8 @@ WRONG_LABELS = 0.2
 HARDWARE = ("verilog", "vhdl", "systemverilog")
 EVERY_HARDWARE = 6
 """One model in this many is also simulated in one of the hardware languages."""
+PROGRESS = 100
+"""Models between two lines that say how far it is."""
 PIPELINES_TRIED = (*PIPELINES, "1", "3", "5", "period:6", "period:4:ecp5")
 STREAM_BITS = (32, 8, 16, 64)
 BUDGETS = (0.0, 5.0, 30.0)
@@ -239,27 +243,32 @@ def languages_of(number: int, everything: bool = False) -> list[str]:
     return ["c", HARDWARE[number // EVERY_HARDWARE % len(HARDWARE)]] if number % EVERY_HARDWARE == 0 else ["c"]
 
 
-def fuzz(first_seed: int, count: int, *, everything: bool = False) -> tuple[list[str], Counter[str]]:
-    """Check ``count`` models; returns the failures, each with its seed, and how often everything was drawn."""
-    failures: list[str] = []
-    drawn_names: Counter[str] = Counter()
-    for number in range(count):
-        seed = first_seed + number
-        languages = languages_of(number, everything)
-        try:
-            with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # classes with fewer votes than others are on purpose
-                drawn = draw(seed)
-                check(drawn, languages, Path(folder))
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong, the seed that shows it must be printed
-            failures.append(
-                f"seed {seed}: {type(error).__name__}: {error}\n"
-                f"  repeat with: PYTHONPATH=. python rtl_tests/fuzz.py --seed {seed} --count 1 --everything"
-            )
-            continue
-        drawn_names.update(drawn.names(languages))
-        drawn_names["refused"] += drawn.refused
-    return failures, drawn_names
+def check_seed(seed: int, languages: Sequence[str]) -> tuple[str | None, Counter[str]]:
+    """Check the model of one seed; returns its failure, if there is one, and how often everything was drawn."""
+    try:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # classes with fewer votes than others are on purpose
+            drawn = draw(seed)
+            check(drawn, languages, Path(folder))
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong, the seed that shows it must be printed
+        return (
+            f"seed {seed}: {type(error).__name__}: {error}\n"
+            f"  repeat with: PYTHONPATH=. python rtl_tests/fuzz.py --seed {seed} --count 1 --everything"
+        ), Counter()
+    return None, Counter(drawn.names(languages)) + Counter(refused=drawn.refused)
+
+
+def fuzz(
+    first_seed: int, count: int, *, everything: bool = False, jobs: int = 1
+) -> Iterator[tuple[str | None, Counter[str]]]:
+    """Check ``count`` models, in so many processes; yields what `check_seed` finds, model by model."""
+    seeds = range(first_seed, first_seed + count)
+    languages = [languages_of(number, everything) for number in range(count)]
+    if jobs == 1:
+        yield from map(check_seed, seeds, languages)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(check_seed, seeds, languages)
 
 
 def main() -> int:
@@ -267,17 +276,23 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100, help="how many models")
     parser.add_argument("--seed", type=int, default=None, help="seed of the first model; the next have the next ones")
     parser.add_argument("--everything", action="store_true", help="simulate every model in every language")
+    parser.add_argument("--jobs", type=int, default=1, help="how many processes")
     arguments = parser.parse_args()
     first = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(31)
     start = time.perf_counter()
-    failures, drawn = fuzz(first, arguments.count, everything=arguments.everything)
-    for failure in failures:
-        print(failure)
+    failures, drawn = 0, Counter[str]()
+    print(f"models from seed {first}", flush=True)
+    found = fuzz(first, arguments.count, everything=arguments.everything, jobs=arguments.jobs)
+    for number, (failure, names) in enumerate(found, start=1):
+        drawn.update(names)
+        if failure is not None:
+            failures += 1
+            print(failure, flush=True)
+        if number % PROGRESS == 0:
+            print(f"{number} of {arguments.count} models, {failures} failures", flush=True)
     print(", ".join(f"{name} {number}" for name, number in sorted(drawn.items())))
-    print(
-        f"{arguments.count} models from seed {first}: {len(failures)} failures in {time.perf_counter() - start:.0f} s"
-    )
-    return min(1, len(failures))
+    print(f"{arguments.count} models: {failures} failures in {time.perf_counter() - start:.0f} s")
+    return min(1, failures)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -31,14 +32,15 @@ MODELS = 100
 def test_a_hundred_random_models() -> None:
     for tool in ("gcc", "iverilog", "ghdl", "cocotb"):
         need(tool)
-    failures, drawn = fuzz.fuzz(0, MODELS)
-    assert not failures, "\n".join(failures)
+    failures, counts = zip(*fuzz.fuzz(0, MODELS), strict=True)
+    assert not any(failures), "\n".join(filter(None, failures))
+    drawn = sum(counts, Counter[str]())
     assert drawn["c"] == MODELS
     assert sum(drawn[language] for language in fuzz.HARDWARE) >= MODELS // fuzz.EVERY_HARDWARE
-    names = [*REGISTRY.list_nodes(), *REGISTRY.list_encoders(), *REGISTRY.list_layers(), *fuzz.HARDWARE]
-    names += [*random_models.CONFIGS, "scores True"]
-    names += [f"{name} {value}" for one in fuzz.INTERFACES_TRIED for name, value in vars(one).items() if value]
-    assert [name for name in names if not drawn[name]] == []
+    wanted = [*REGISTRY.list_nodes(), *REGISTRY.list_encoders(), *REGISTRY.list_layers(), *fuzz.HARDWARE]
+    wanted += [*random_models.CONFIGS, "scores True"]
+    wanted += [f"{name} {value}" for one in fuzz.INTERFACES_TRIED for name, value in vars(one).items() if value]
+    assert [name for name in wanted if not drawn[name]] == []
 
 
 @pytest.mark.parametrize("encoder", REGISTRY.list_encoders())
@@ -133,6 +135,13 @@ def test_a_failure_prints_how_to_repeat_it(monkeypatch: pytest.MonkeyPatch) -> N
         raise AssertionError("c: 3 of 150 answers are wrong")
 
     monkeypatch.setattr(fuzz, "check", fail)
-    failures, _ = fuzz.fuzz(41, 2)
-    assert [failure.partition(":")[0] for failure in failures] == ["seed 41", "seed 42"]
-    assert "python rtl_tests/fuzz.py --seed 42 --count 1 --everything" in failures[1]
+    (first, _), (second, _) = fuzz.fuzz(41, 2)
+    assert str(first).startswith("seed 41: AssertionError: c: 3 of 150")
+    assert "python rtl_tests/fuzz.py --seed 42 --count 1 --everything" in str(second)
+
+
+def test_several_processes_find_the_same() -> None:
+    for tool in ("gcc", "iverilog"):
+        need(tool)
+    together, alone = fuzz.fuzz(7, 3, jobs=2), fuzz.fuzz(7, 3)
+    assert list(together) == list(alone)
