@@ -627,6 +627,20 @@ def test_an_interrupted_command_leaves_earlier_results_as_they_were(
     assert {path: text for path, text in after.items() if text is not None or path in before} == before
 
 
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (ZeroDivisionError("by nothing"), 70)])
+def test_what_ends_a_program_outside_of_its_commands_has_an_exit_code(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def program() -> None:
+        raise error
+
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)  # pytest keeps its own
+    with pytest.raises(SystemExit) as end:
+        cli._run(program)
+    assert end.value.code == code
+    assert ("by nothing" in capsys.readouterr().err) == (code == 70)
+
+
 def test_every_command_has_its_interruption() -> None:
     """A new command is interrupted by a test above, or is brief."""
     assert {"train", "sweep", *INTERRUPTIONS, *BRIEF} == set(COMMANDS)

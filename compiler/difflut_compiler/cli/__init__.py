@@ -38,7 +38,7 @@ def _run_alone(command: Callable[..., None], name: str) -> None:
     _run(alone)
 
 
-def _run(program: typer.Typer) -> None:
+def _run(program: Callable[[], None]) -> None:
     """Run a command line; SIGTERM ends it as Ctrl-C does, and a fault of ours has an exit code of its own."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
