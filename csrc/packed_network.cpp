@@ -24,6 +24,9 @@ typedef uint64_t Bits __attribute__((vector_size(64)));
 constexpr int WORDS = sizeof(Bits) / sizeof(uint64_t), GROUP = 64, SAMPLES = WORDS * GROUP;
 constexpr int MAX_WIDTH = 64;
 constexpr int TOGETHER = 8;  // samples that are compared at a time
+constexpr int LINE_BYTES = 64;
+// Marks of a chunk, and a line more: at a power of two, those of different chunks would displace each other in the caches.
+constexpr int CHUNK_MARKS = SAMPLES + LINE_BYTES / sizeof(uint16_t);
 
 // As difflut_compiler/packed.py numbers them.
 enum { LUTS, COUNT, ADD, GREATER, MUX, ARGMAX };
@@ -67,9 +70,35 @@ struct Network {
   int64_t features, chunk_count, code_length, row_count, outputs;
 };
 
+#if defined(__GFNI__) && defined(__AVX512VBMI__)
+// Where each byte of a vector comes from when the marks are turned.
+struct Places {
+  uint8_t squares[2][64];  // of 128 bytes of marks: all lower bytes, all upper ones, each eight in falling order
+  uint8_t columns[64];     // byte i of all squares one after the other
+  constexpr Places() : squares(), columns() {
+    for (int square = 0; square < 8; ++square)
+      for (int i = 0; i < 8; ++i) {
+        for (int half = 0; half < 2; ++half) squares[half][8 * square + i] = 2 * (8 * square + 7 - i) + half;
+        columns[8 * i + square] = 8 * square + i;
+      }
+  }
+};
+alignas(64) constexpr Places PLACES;
+#endif
+
 // words[j] gets bit j of each of 64 marks, the first one lowest.
 DL_INLINE void transpose(const uint16_t* marks, uint64_t* words) {
-#if defined(__AVX512BW__)
+#if defined(__GFNI__) && defined(__AVX512VBMI__)
+  const __m512i low = _mm512_loadu_si512(marks), high = _mm512_loadu_si512(marks + 32);
+  const __m512i columns = _mm512_loadu_si512(PLACES.columns);
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    const __m512i squares = _mm512_permutex2var_epi8(low, _mm512_loadu_si512(PLACES.squares[half]), high);
+    // A matrix of bits times the eight unit vectors: its columns, from rows in falling order.
+    const __m512i turned = _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x8040201008040201), squares, 0);
+    _mm512_storeu_si512(words + 8 * half, _mm512_permutexvar_epi8(columns, turned));
+  }
+#elif defined(__AVX512BW__)
   const __m512i low = _mm512_loadu_si512(marks), high = _mm512_loadu_si512(marks + 32);
 #pragma GCC unroll 16
   for (int j = 0; j < LANES; ++j) {
@@ -96,6 +125,25 @@ DL_INLINE void transpose(const uint16_t* marks, uint64_t* words) {
 
 DL_INLINE Lanes load_numbers(const float* from) { return load(from); }
 DL_INLINE Lanes load_numbers(const uint8_t* from) { return __builtin_convertvector(load_bytes(from), Lanes); }
+
+// Brings what is read from the beginning to the end into the L2 cache before it is needed.
+class ReadAhead {
+  static constexpr int LEAD_BYTES = 1 << 16;
+  const char *next, *limit;
+
+ public:
+  explicit ReadAhead(const void* begin) : next((const char*)begin), limit(next) {}
+
+  // Says that everything before this place has been read.
+  void advance(const void* place) {
+    next = std::max(next, (const char*)place);
+    limit = (const char*)place + LEAD_BYTES;
+  }
+
+  DL_INLINE void fetch(int lines) {
+    for (; lines > 0 && next < limit; --lines, next += LINE_BYTES) __builtin_prefetch(next, 0, 2);
+  }
+};
 
 // Some samples side by side in memory: all of their features, and then zeros, up to a multiple of 16.
 template <class Number>
@@ -124,20 +172,20 @@ class Batch {
 // Asks the features of a batch what the chunks ask them: a mark per sample and chunk, with a bit per feature. Adds to
 // `largest` the largest magnitude of each lane, as the bits of a float.
 template <class Number>
-void mark_features(const Network& network, const Batch<Number>& batch, uint16_t* marks, IntLanes& largest) {
+void mark_features(const Network& network, const Batch<Number>& batch, uint16_t* marks, IntLanes& largest,
+                   ReadAhead& ahead) {
   const Chunk *chunk = network.chunks, *end = chunk + network.chunk_count;
   while (chunk < end) {
     const int32_t start = chunk->start;
     Lanes x[TOGETHER];
+    ahead.fetch(TOGETHER * LANES * sizeof(Number) / LINE_BYTES);
 #pragma GCC unroll 8
     for (int i = 0; i < TOGETHER; ++i) {
-      const Number* place = batch.samples + i * batch.stride + start;
-      x[i] = load_numbers(place);
-      __builtin_prefetch(place + TOGETHER * batch.stride, 0, 2);  // the next batch, mostly: to the L2 cache
+      x[i] = load_numbers(batch.samples + i * batch.stride + start);
       const IntLanes magnitude = (IntLanes)x[i] & 0x7fffffff;
       largest = magnitude > largest ? magnitude : largest;
     }
-    for (; chunk < end && chunk->start == start; ++chunk, marks += GROUP) {
+    for (; chunk < end && chunk->start == start; ++chunk, marks += CHUNK_MARKS) {
       if (chunk->bit < 0) {
         const Lanes thresholds = load(chunk->thresholds);
 #pragma GCC unroll 8
@@ -154,19 +202,22 @@ void mark_features(const Network& network, const Batch<Number>& batch, uint16_t*
 // Fills the rows of the inputs; returns whether a feature that is asked something is not a number.
 template <class Number>
 bool read_features(const Network& network, const Number* features, int64_t count, Batch<Number>& batch, Bits* rows,
-                   uint16_t* marks) {
+                   uint16_t* marks, ReadAhead& ahead) {
   IntLanes largest = {};
-  for (int64_t first = 0; first < count; first += GROUP) {
-    for (int64_t s = 0; s < GROUP && first + s < count; s += TOGETHER) {
-      batch.take(features + (first + s) * network.features, count - first - s);
-      mark_features(network, batch, marks + s, largest);
-    }
-    for (int64_t c = 0; c < network.chunk_count; ++c) {
-      uint64_t words[LANES];
-      transpose(marks + c * GROUP, words);
+  for (int64_t s = 0; s < count; s += TOGETHER) {
+    const Number* samples = features + s * network.features;
+    ahead.advance(samples);
+    batch.take(samples, count - s);
+    mark_features(network, batch, marks + s, largest, ahead);
+  }
+  for (int64_t c = 0; c < network.chunk_count; ++c) {
+    uint64_t words[WORDS][LANES];
+    for (int word = 0; word < WORDS; ++word) transpose(marks + c * CHUNK_MARKS + word * GROUP, words[word]);
+    ahead.fetch(2);  // of the next samples, while nothing else is read from memory
 #pragma GCC unroll 16
-      for (int j = 0; j < LANES; ++j)
-        memcpy((uint64_t*)(rows + network.chunks[c].rows[j]) + first / GROUP, words + j, sizeof *words);
+    for (int j = 0; j < LANES; ++j) {
+      Bits& row = rows[network.chunks[c].rows[j]];
+      for (int word = 0; word < WORDS; ++word) row[word] = words[word][j];
     }
   }
   return any(largest > 0x7f800000);  // infinity
@@ -377,12 +428,14 @@ int run(const Network& network, const Number* features, int64_t samples, int64_t
   {
     std::vector<Bits> rows(network.row_count);
     rows[1] = ~Bits{};
-    std::vector<uint16_t> marks(network.chunk_count * GROUP);
+    std::vector<uint16_t> marks(network.chunk_count * CHUNK_MARKS);
     Batch<Number> batch(network.features);
-#pragma omp for schedule(dynamic)
+    ReadAhead ahead(features);
+#pragma omp for schedule(static)  // every thread reads on where it was
     for (int64_t first = 0; first < samples; first += SAMPLES) {
       const int64_t count = std::min<int64_t>(SAMPLES, samples - first);
-      not_numbers |= read_features(network, features + first * network.features, count, batch, rows.data(), marks.data());
+      const Number* own = features + first * network.features;
+      not_numbers |= read_features(network, own, count, batch, rows.data(), marks.data(), ahead);
       run_code(network, rows.data());
       write_outputs(network, rows.data(), out, first, count, samples);
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import platform
 from collections.abc import Iterator
 
 import numpy as np
@@ -58,16 +59,21 @@ def test_sizes_around_vectors_and_tiles(samples: int, features: int) -> None:
     assert_equal_to_twin(graph, random_inputs(graph, samples))
 
 
-@pytest.fixture
-def portable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The library as compiled for the oldest machine of this kind, without wide vectors."""
-    monkeypatch.setattr(build, "FLAGS", tuple(flag for flag in build.FLAGS if not flag.startswith("-march")))
+OTHER_MACHINES = [[], ["-march=native", "-mno-gfni"]] if platform.machine() == "x86_64" else [[]]
+"""Flags of the compiler for other machines of this kind: the oldest one, and one without an extension."""
+
+
+@pytest.fixture(params=OTHER_MACHINES, ids=" ".join)
+def other_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The library as compiled for machines of this kind without the instructions of this one."""
+    flags = (*(flag for flag in build.FLAGS if not flag.startswith("-march")), *request.param)
+    monkeypatch.setattr(build, "FLAGS", flags)
     packed._library.cache_clear()
     yield
     packed._library.cache_clear()
 
 
-@pytest.mark.usefixtures("portable")
+@pytest.mark.usefixtures("other_machine")
 def test_any_machine_gets_the_same_answers() -> None:
     for seed, features in enumerate((3, 16, 21)):
         graph = make_graph(Shape(features=features, signed=True, widths=(30, 20), max_fan_in=9), seed)
