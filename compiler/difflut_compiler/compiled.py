@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
+from difflut_compiler.figures import REPORT_FIELDS
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import read_graph
 from difflut_compiler.interface import Interface
 from difflut_compiler.names import check_identifier
-from difflut_compiler.output import CERTIFICATE, GRAPH_FILE
+from difflut_compiler.output import CERTIFICATE, GRAPH_FILE, REPORT
+from difflut_compiler.shapes import find_misfit
 from difflut_compiler.targets import find_target
-from difflut_compiler.verify.certificate import hash_text
+from difflut_compiler.verify.certificate import Certificate, hash_text
 
 
 class Digests(NamedTuple):
@@ -50,22 +52,38 @@ def load_compiled(folder: Path) -> CompiledNetwork:
 
 def read_compiled(folder: Path) -> CompiledNetwork:
     """Read an output folder, whatever hardware is in it; raises :class:`CompilerError` for a folder that is none."""
-    certificate = _read_json(folder, CERTIFICATE)
-    report = read_report(folder)
-    try:
-        if any(rung["status"] == "failed" for rung in certificate["rungs"]):
-            raise CompilerError(f"{folder} holds no hardware: a check of its compile failed; see {CERTIFICATE}")
-        digests = Digests(*(str(certificate[f"{what}_sha256"]) for what in Digests._fields))
-        plan = _read_plan(folder, report)
-        pipeline = str(report["pipeline"])
-    except (KeyError, TypeError, ValueError):  # whatever a file that no compile wrote may lack
-        raise CompilerError(f"{folder} holds no result of this compiler; compile again") from None
-    return CompiledNetwork(folder, plan, read_graph(folder / GRAPH_FILE), pipeline, digests, report, certificate)
+    certificate, report = _read_json(folder, CERTIFICATE), read_report(folder)
+    _require_fit(folder / CERTIFICATE, find_misfit(certificate, Certificate))
+    if any(rung["status"] == "failed" for rung in certificate["rungs"]):
+        raise CompilerError(f"{folder} holds no hardware: a check of its compile failed; see {CERTIFICATE}")
+    _require_fit(folder / REPORT, find_misfit(report, REPORT_FIELDS) or _find_ragged(report))
+    digests = Digests(*(certificate[f"{what}_sha256"] for what in Digests._fields))
+    plan, graph = _read_plan(folder, report), read_graph(folder / GRAPH_FILE)
+    if not 0 <= plan.latency_cycles <= len(graph):
+        _require_fit(folder / REPORT, "latency_cycles")
+    return CompiledNetwork(folder, plan, graph, report["pipeline"], digests, report, certificate)
+
+
+def _require_fit(path: Path, misfit: str | None) -> None:
+    if misfit is not None:
+        what = f"{misfit or 'its content'} is not what a compile writes there"
+        raise CompilerError(f"{path} holds no result of this compiler: {what}; compile again")
+
+
+def _find_ragged(report: dict[str, Any]) -> str | None:
+    """The table of a report that has another number of rows or columns than its classes, features or samples."""
+    accuracy, samples, classes = report["accuracy"], report["first_samples"], len(report["class_names"])
+    count, outputs = len(samples["features"]), samples["outputs"].values()
+    if accuracy is not None and [len(row) for row in accuracy["confusion"]] != [classes] * classes:
+        return "accuracy.confusion"
+    if not count or any(len(row) != report["input"]["features"] for row in samples["features"]):
+        return "first_samples.features"
+    return "first_samples.outputs" if any(len(values) != count for values in outputs) else None
 
 
 def read_report(folder: Path) -> dict[str, Any]:
     """The contents of a compile's report.json; raises :class:`CompilerError` if there is none."""
-    return _read_json(folder, "report.json")
+    return _read_json(folder, REPORT)
 
 
 def _read_plan(folder: Path, report: dict[str, Any]) -> BuildPlan:

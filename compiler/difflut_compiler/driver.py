@@ -16,6 +16,7 @@ from difflut_compiler.accuracy import check_budget
 from difflut_compiler.approximations import Approximation, NarrowEncoder, ReplaceLuts
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
+from difflut_compiler.figures import Accuracy, Estimate, FirstSamples, InputPort, SynthesisCount
 from difflut_compiler.graph import GraphSize, LutGraph
 from difflut_compiler.graph_file import graph_to_json
 from difflut_compiler.interface import PLAIN, Interface
@@ -26,8 +27,8 @@ from difflut_compiler.passes.runner import Observer
 from difflut_compiler.reference import Reference, read_reference
 from difflut_compiler.reload import reloadable_passes
 from difflut_compiler.schedule import Schedule, check_pipeline, schedule
-from difflut_compiler.synth import SynthesisCount, count_cells
-from difflut_compiler.synth.estimate import Estimate, estimate_all
+from difflut_compiler.synth import count_cells
+from difflut_compiler.synth.estimate import estimate_all
 from difflut_compiler.targets import HardwareTarget, find_target
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Certificate, Finding, Rung, about, climb, hash_text
@@ -103,42 +104,6 @@ class CompileRequest:
         if self.pipeline is not None:
             return self.pipeline
         return "layers" if isinstance(find_target(self.target), HardwareTarget) else "none"
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Share of labelled samples answered correctly, from 0 to 1.
-
-    ``simulated`` is that of the compiled files; None if not all samples were simulated.
-    ``confusion`` counts the circuit's answers: a row per true class, a column per answer.
-    """
-
-    data: str
-    samples: int
-    model: float
-    graph: float
-    simulated: float | None
-    confusion: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class FirstSamples:
-    """Some inputs and what the hardware answers, to look at; ``source`` says who gave the answers."""
-
-    data: str
-    source: str
-    features: tuple[tuple[int, ...], ...]
-    outputs: Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class InputPort:
-    """The number format of the packed port ``features``."""
-
-    features: int
-    bits: int
-    signed: bool
-    scale: float
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ Files = Mapping[str, str | bytes]
 
 CERTIFICATE = "certificate.json"
 GRAPH_FILE = "graph.json"
+REPORT = "report.json"
 REPORT_PAGE = "report.html"
 MARKER_TEXT = "A compile made this folder and may replace what is in it.\n"
 RTL_FOLDER = "rtl"

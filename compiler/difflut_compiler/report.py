@@ -14,9 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 
 from difflut_compiler.approximations import Record
-from difflut_compiler.driver import Accuracy, CompileResult
+from difflut_compiler.driver import CompileResult
+from difflut_compiler.figures import Accuracy
 from difflut_compiler.graph import GraphSize
-from difflut_compiler.output import CERTIFICATE, GRAPH_FILE, REPORT_PAGE
+from difflut_compiler.output import CERTIFICATE, GRAPH_FILE, REPORT, REPORT_PAGE
 from difflut_compiler.page import render_page
 from difflut_compiler.verify.certificate import Rung
 from difflut_compiler.verify.languages import language_of
@@ -29,7 +30,7 @@ def documents(result: CompileResult) -> Mapping[str, str]:
     figures = report(result)
     return {
         GRAPH_FILE: result.graph_text,
-        "report.json": json.dumps(figures, indent=2) + "\n",
+        REPORT: json.dumps(figures, indent=2) + "\n",
         "summary.txt": summary(result),
         REPORT_PAGE: render_page(figures, asdict(result.certificate), result.graph, []),
         CERTIFICATE: result.certificate.to_json(),

@@ -202,6 +202,17 @@ def test_a_result_of_other_hardware_is_not_shown(out: Path) -> None:
     assert "ecp5_luts" not in Page((out / "report.html").read_text()).figures
 
 
+@pytest.mark.parametrize(("family", "text"), [("ecp5", "{}"), ("ecp5", "{"), ("ice40", None)])
+def test_a_result_of_synthesis_that_none_wrote_is_named(family: str, text: str | None, out: Path) -> None:
+    folder = out / "synth" / family
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(text or made_up_result(out).to_json())
+    code, _, error = run("report", out)
+    assert code == 2
+    assert "result.json" in error
+    assert "synthesise again" in error
+
+
 def test_the_confusion_matrix_counts_the_models_answers(compiled_folder: Path) -> None:
     model = load_model(compiled_folder / "tiny.pth").eval()
     with np.load(compiled_folder / "data.npz") as data:

@@ -199,7 +199,7 @@ def test_an_interface_that_no_compile_wrote_is_bad_input(value: object, copy: Ca
     report = json.loads((folder / "report.json").read_text())
     report["interface"]["reloadable"] = value
     (folder / "report.json").write_text(json.dumps(report))
-    assert "reloadable are true or false" in refused(2, "verify", folder)
+    assert "interface.reloadable is not what a compile writes there" in refused(2, "verify", folder)
 
 
 def test_another_graph_is_not_taken_for_the_compiled_one(copy: Callable[[str], Path]) -> None:

@@ -398,6 +398,29 @@ def test_the_result_survives_its_json(placed: tuple[CompiledNetwork, SynthesisRe
     assert result_from_json(result.to_json()) == result
 
 
+@pytest.mark.parametrize(
+    ("edit", "misfit"),
+    [
+        (lambda data: data.pop("synthesis"), "synthesis is not"),
+        (
+            lambda data: data["synthesis"]["parts"][0]["area"].update(luts=None),
+            r"synthesis.parts\[0\].area.luts is not",
+        ),
+        (lambda data: data["place_and_route"].update(fmax_mhz=0), "place_and_route.fmax_mhz is not"),
+        (lambda data: data.update(more=1), "more is not"),
+    ],
+)
+def test_an_edited_result_is_refused(
+    edit: Callable[[dict[str, Any]], object],
+    misfit: str,
+    placed: tuple[CompiledNetwork, SynthesisResult, Path],
+) -> None:
+    data = json.loads(placed[1].to_json())
+    edit(data)
+    with pytest.raises(ValueError, match=misfit):
+        result_from_json(json.dumps(data))
+
+
 def step(cell: str, delay: float, kind: str) -> dict[str, Any]:
     return {"to": {"cell": cell}, "delay": delay, "type": kind}
 

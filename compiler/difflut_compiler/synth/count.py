@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from difflut_compiler.emit import BuildPlan
+from difflut_compiler.figures import SynthesisCount
 from difflut_compiler.verify.netlist import read_commands, write_sources
 from difflut_compiler.verify.tools import run_yosys
 
@@ -27,14 +27,6 @@ abc -lut 6 -script +strash;if,-K,6,-a;mfs2
 opt_clean -purge
 tee -q -o stat.json stat -json
 """
-
-
-@dataclass(frozen=True)
-class SynthesisCount:
-    """Cells after generic synthesis: 6-input (or smaller) LUTs, and flip-flops."""
-
-    luts: int
-    flip_flops: int
 
 
 def count_cells(plan: BuildPlan, folder: Path) -> SynthesisCount:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from difflut_compiler.figures import Estimate
 from difflut_compiler.graph import LutGraph, Node
 from difflut_compiler.ops import Add, Compare, Const, Greater, Input, Lut, Mux, PopCount, Register
 from difflut_compiler.statistics import counting_layers
@@ -166,15 +167,6 @@ def _time_amounts(graph: LutGraph, node: Node, family: Family) -> Counter[str]:
 def _levels(inputs: int, family: Family) -> int:
     """Levels of a tree of LUTs with so many inputs; a single one is a wire."""
     return math.ceil(math.log(inputs, family.lut_inputs)) if inputs > 1 else 0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An estimate, never a tool's result. ``estimated_fmax_mhz`` is None where no free tool times the family."""
-
-    estimated_luts_by_part: Amounts
-    estimated_luts: int
-    estimated_fmax_mhz: float | None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_type_hints
+
+from difflut_compiler.shapes import find_misfit
 
 HARNESS = "harness"
 INTERFACE = "interface"
@@ -143,8 +145,14 @@ class SynthesisResult:
 
 
 def result_from_json(text: str) -> SynthesisResult:
-    """Read what :meth:`SynthesisResult.to_json` wrote."""
+    """Read what :meth:`SynthesisResult.to_json` wrote; raises ValueError on anything else."""
     data: dict[str, Any] = json.loads(text)
+    written = {**get_type_hints(Synthesis), "network": Area, "total": Area}
+    misfit = find_misfit(data, {**get_type_hints(SynthesisResult), "synthesis": written}) or _find_nothing_to_divide_by(
+        data
+    )
+    if misfit is not None:
+        raise ValueError(f"{misfit or 'its content'} is not what difflut synth writes")
     synthesis, placed, vendor = data.pop("synthesis"), data.pop("place_and_route"), data.pop("vendor")
     del synthesis["network"], synthesis["total"]
     return SynthesisResult(
@@ -153,6 +161,17 @@ def result_from_json(text: str) -> SynthesisResult:
         place_and_route=PlaceAndRoute(**_with_values(placed)) if placed else None,
         vendor=VendorFigures(**_with_values(vendor)) if vendor else None,
     )
+
+
+def _find_nothing_to_divide_by(data: dict[str, Any]) -> str | None:
+    """Frequencies and numbers of places are above zero."""
+    for tool in ("place_and_route", "vendor"):
+        figures = data[tool]
+        if figures and figures["fmax_mhz"] <= 0:
+            return f"{tool}.fmax_mhz"
+        if figures and any(one["available"] <= 0 for one in figures["utilisation"].values()):
+            return f"{tool}.utilisation"
+    return None
 
 
 def _with_values(data: dict[str, Any]) -> dict[str, Any]:

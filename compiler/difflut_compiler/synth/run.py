@@ -124,5 +124,15 @@ def _why_not_placed(family: Family, request: SynthesisRequest) -> str:
 def read_results(compiled: CompiledNetwork) -> list[SynthesisResult]:
     """The results that belong to the compiled network's hardware, in the order of the families."""
     paths = [compiled.folder / SYNTHESIS_FOLDER / family / RESULT for family in FAMILIES]
-    results = [result_from_json(path.read_text()) for path in paths if path.is_file()]
+    results = [_read_result(path) for path in paths if path.is_file()]
     return [result for result in results if result.rtl_sha256 == compiled.plan.digest()]
+
+
+def _read_result(path: Path) -> SynthesisResult:
+    try:
+        result = result_from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CompilerError(f"{path} is no result of synthesis: {error}; delete it or synthesise again") from None
+    if result.family != path.parent.name:
+        raise CompilerError(f"{path} is a result for {result.family}; delete it or synthesise again")
+    return result
