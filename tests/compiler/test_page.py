@@ -191,7 +191,21 @@ def test_synthesis_writes_its_figures_on_the_page(out: Path) -> None:
     ] in page.tables
     assert ["layers.0", "layer_0_q[3]", "5", "1.25", "2.75"] in page.tables[1]
     assert [["part", "LUTs", "registers"], ["encoder", "777", "78"]] in page.tables
-    assert "46 of 83,640 TRELLIS_FF (0.1 %)" in (out / "report.html").read_text()
+    text = (out / "report.html").read_text()
+    assert "46 of 83,640 TRELLIS_FF (0.1 %)" in text
+    assert "speed grade 6, placed and routed for 200 MHz" in " ".join(text.split())
+    assert "No block RAM" in text
+
+
+def test_cells_that_are_none_of_the_resources_are_named_on_the_page(out: Path) -> None:
+    folder, result = out / "synth" / "ecp5", made_up_result(out)
+    folder.mkdir(parents=True)
+    synthesis = replace(result.synthesis, other_cells={"DP16KD": 1234, "MULT18X18D": 2})
+    (folder / "result.json").write_text(replace(result, synthesis=synthesis).to_json())
+    write_page(load_compiled(out))
+    text = (out / "report.html").read_text()
+    assert "1,234 DP16KD, 2 MULT18X18D." in text
+    assert "No block RAM" not in text
 
 
 def test_a_result_of_other_hardware_is_not_shown(out: Path) -> None:

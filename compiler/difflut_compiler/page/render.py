@@ -36,9 +36,10 @@ class LayerCard:
 
 @dataclass(frozen=True)
 class FamilyFigures:
-    """A result of synthesis with its family's full name and the picture of its parts."""
+    """A result of synthesis with its family's full name, the speed that timing is for, the picture of its parts."""
 
     title: str
+    speed: str
     result: SynthesisResult
     parts: Markup
 
@@ -79,8 +80,9 @@ def write_page(compiled: CompiledNetwork) -> None:
 
 def _family(result: SynthesisResult) -> FamilyFigures:
     parts = [(one.part, one.area.luts) for one in result.synthesis.parts if one.part != "harness"]
-    title = FAMILIES[result.family].title
-    return FamilyFigures(title, result, stacked_bar(parts, f"LUTs by part on {title}"))
+    family = FAMILIES[result.family]
+    speed = family.nextpnr.speed if family.nextpnr else ""
+    return FamilyFigures(family.title, speed, result, stacked_bar(parts, f"LUTs by part on {family.title}"))
 
 
 def _card(statistics: LayerStatistics, graph: LutGraph) -> LayerCard:

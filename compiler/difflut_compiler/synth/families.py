@@ -20,14 +20,15 @@ class Nextpnr:
     """How nextpnr and the bitstream packer of a family are called.
 
     ``devices`` are the names that ``--device`` takes, each with a package that exists for it; the first is the default.
-    ``fixed_options`` choose what is no choice of the user, ``logic_cell`` is the name of a LUT's place in the report of
-    utilisation.
+    ``fixed_options`` choose what is no choice of the user, ``speed`` says which devices the timing holds for, and
+    ``logic_cell`` is the name of a LUT's place in the report of utilisation.
     """
 
     tool: str
     packer: str
     devices: dict[str, str]
     fixed_options: tuple[str, ...]
+    speed: str
     configuration_option: str
     logic_cell: str
 
@@ -89,6 +90,7 @@ _ALL = (
             packer="ecppack",
             devices={"85k": "CABGA756", "45k": "CABGA554", "25k": "CABGA381", "12k": "CABGA381"},
             fixed_options=("--lpf-allow-unconstrained", "--speed", "6"),
+            speed="speed grade 6",
             configuration_option="--textcfg",
             logic_cell="TRELLIS_COMB",
         ),
@@ -105,6 +107,7 @@ _ALL = (
             packer="icepack",
             devices={"hx8k": "ct256", "hx4k": "tq144", "hx1k": "tq144", "up5k": "sg48"},
             fixed_options=("--pcf-allow-unconstrained",),
+            speed="slowest corner",
             configuration_option="--asc",
             logic_cell="ICESTORM_LC",
         ),
