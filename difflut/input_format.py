@@ -17,6 +17,8 @@ from difflut.errors import ConfigError, DataError
 MAX_BITS = 24  # the integers of a float32 mantissa: every representable value is exact in float32
 _MAX_SCALE_EXPONENT = 100  # keeps scale, largest value and their quotient inside the float32 range
 _INFERRED_BITS = 16
+_FEW_VALUES = 16  # fewer leave little to compare with thresholds
+_COUNTED_SAMPLES = 10_000  # enough to see how many values a feature has
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,23 @@ class InputFormat:
         codes = self._round_and_saturate(x.to(torch.float32 if is_short else torch.float64))
         return codes.to(torch.float32) * self.scale
 
+    def find_constant(self, data: Tensor) -> list[int]:
+        """Return the features of `data` (samples, features) that vary, but not any more in this format."""
+        rounded = self.quantize(data)
+        return ((data.amin(0) < data.amax(0)) & (rounded.amin(0) == rounded.amax(0))).nonzero().flatten().tolist()
+
+    def find_coarse(self, data: Tensor) -> list[int]:
+        """Return the features of `data` (samples, features) that keep few of their values in this format.
+
+        That is less than half of them, and less than 16. At most 10000 samples are looked at.
+        """
+        rows = data[:: -(-len(data) // _COUNTED_SAMPLES)]
+        rounded = self.quantize(rows)
+        if torch.equal(rounded.to(rows.dtype), rows):
+            return []
+        before, after = _count_values(rows), _count_values(rounded)
+        return ((after < _FEW_VALUES) & (2 * after < before)).nonzero().flatten().tolist()
+
     def _round_and_saturate(self, x: Tensor) -> Tensor:
         return torch.clamp(torch.round(x / self.scale), self.min_integer, self.max_integer)
 
@@ -111,6 +130,12 @@ class InputFormat:
         if abs(exponent) > _MAX_SCALE_EXPONENT:
             raise DataError(f"The data reach {max(abs(smallest), abs(largest)):g}; rescale them nearer to 1.")
         return cls(_INFERRED_BITS, signed, 2.0**exponent)
+
+
+def _count_values(x: Tensor) -> Tensor:
+    """Return how many different values each column of `x` (samples, features) has, int64 (features,)."""
+    ordered = x.sort(0).values
+    return 1 + (ordered[1:] != ordered[:-1]).sum(0)
 
 
 def _is_power_of_two(scale: float) -> bool:

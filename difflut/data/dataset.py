@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from difflut.errors import DataError
+from difflut.utils.randomness import make_generator
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def split_stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
     """
     if not 0 < fraction < 1:
         raise DataError(f"The share of data to split off is {fraction!r}; it must be above 0 and below 1.")
-    generator = torch.Generator().manual_seed(seed)
+    generator = make_generator(seed)
     split_off = torch.zeros(len(labels), dtype=torch.bool)
     for label in torch.unique(labels):
         members = (labels == label).nonzero().squeeze(1)

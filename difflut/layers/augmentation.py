@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from difflut.layers.layer_config import LayerConfig
+from difflut.utils.randomness import draw_counted
 
 # Pins and outputs are (num_nodes, pins or outputs, batch).
 _AXES = {"layerwise": (0, 1, 2), "nodewise": (1, 2), "batchwise": (0, 1)}
@@ -35,20 +36,14 @@ class BitFlips(nn.Module):
 
     def _flip(self, bits: Tensor, probability: float) -> Tensor:
         """Return x or, with the given probability, 1 - x for every x; the gradient is that of x in both cases."""
-        flipped = self._draw(bits) < probability
+        flipped = draw_counted(self.noise_counter, bits) < probability
         return bits + (flipped * (1 - 2 * bits)).detach()
 
     def _erase(self, bits: Tensor, probability: float) -> Tensor:
         """Return x or, with the given probability, a fair coin without gradient for every x."""
-        draws = self._draw(bits)
+        draws = draw_counted(self.noise_counter, bits)
         coins = (draws < probability / 2).to(bits.dtype)
         return torch.where(draws < probability, coins, bits)
-
-    def _draw(self, like: Tensor) -> Tensor:
-        """Return uniform numbers in [0, 1) of the shape of `like`, and count the draw."""
-        generator = torch.Generator(like.device).manual_seed(int(self.noise_counter))
-        self.noise_counter += 1
-        return torch.rand(like.shape, generator=generator, device=like.device)
 
 
 def stabilise_gradient(outputs: Tensor, config: LayerConfig) -> Tensor:

@@ -16,6 +16,7 @@ from difflut.nodes.node_config import NodeConfig
 from difflut.nodes.node_views import NodeViews
 from difflut.registry import REGISTRY
 from difflut.rules.pins import Pins, WiredPins, gather_pins
+from difflut.utils.randomness import make_generator
 
 DEFAULT_INPUT_SIZE = 512
 DEFAULT_OUTPUT_SIZE = 256
@@ -75,7 +76,7 @@ class BaseLUTLayer(LutStage):
         self.output_size = output_size
         self.n = n
         self.layer_config = layer_config
-        generator = torch.Generator().manual_seed(seed)
+        generator = make_generator(seed)
         self.create_wiring(generator)
         self.bank = node_class(input_dim=n, num_nodes=output_size, generator=generator, **node_arguments)
         self.bit_flips = BitFlips(generator)

@@ -17,6 +17,7 @@ from difflut.layers.lut_stage import WiredBank
 from difflut.nodes.base_node import LutNode
 from difflut.nodes.node_config import NodeConfig
 from difflut.registry import REGISTRY, register_convolutional_layer
+from difflut.utils.randomness import make_generator
 
 _PINS_AT_A_TIME = 2**24  # of the first level in eval mode: bounds the memory of predictions
 
@@ -86,7 +87,7 @@ class ConvolutionalLayer(ImageStage):
         layer_kwargs = dict(layer_kwargs or {})
         if grouped_connections:
             layer_kwargs["input_groups"] = config.in_channels
-        generator = torch.Generator().manual_seed(config.seed)
+        generator = make_generator(config.seed)
         shared: dict[str, Any] = {"n": n, "node_kwargs": node_kwargs}
         first = layer_class(
             config.window_size, sizes[0], node_type, seed=_draw_seed(generator), **shared, **layer_kwargs

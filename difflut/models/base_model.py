@@ -24,8 +24,10 @@ from difflut.models.model_file import load_model, save_model
 from difflut.models.runtime import START_VALUES
 from difflut.registry import REGISTRY
 from difflut.utils.modules import GroupSum
+from difflut.utils.randomness import make_generator
 from difflut.utils.shapes import flatten_samples
 
+_NAMED_FEATURES = 10  # in a warning
 _PREDICTION_ROWS = 1024  # samples evaluated at a time: bounds the memory of predictions on whole data sets
 
 
@@ -127,7 +129,9 @@ class BaseLUTModel(nn.Module, ABC):
     def fit_encoder(self, data: Tensor) -> None:
         """Set the encoder's thresholds from training data (samples, ...), and what the config leaves open.
 
-        The input format is inferred if the config has none; then the thresholds are those of the quantised data.
+        The input format is inferred if the config has none; then the thresholds are those of the quantised data. All
+        features share the format, so the largest decides how fine it is: a UserWarning names features that vary but
+        become constant in it, and, if it is inferred, those that keep few of their values.
 
         Raises
         ------
@@ -140,8 +144,10 @@ class BaseLUTModel(nn.Module, ABC):
             raise DataError("The data to fit an encoder must be finite and not empty.")
         if self.config.input_size not in (None, data.shape[1]):
             raise ValueError(f"The model expects {self.config.input_size} features but the data have {data.shape[1]}.")
-        if self.config.input_format is None:
+        is_inferred = self.config.input_format is None
+        if is_inferred:
             self.config.input_format = asdict(InputFormat.infer(data))
+        self._warn_of_lost_features(data, is_inferred)
         self.encoder.fit(self.input_format.quantize(data))
         if self.config.input_size is None:
             self._set_input_size(data.shape[1])
@@ -308,9 +314,24 @@ class BaseLUTModel(nn.Module, ABC):
             self.output_layer.tau = value
             return True
         if key == "sampling_seed":  # one generator for all banks, so that no two draw the same numbers
-            key, value = "sampling_generator", None if value is None else torch.Generator().manual_seed(value)
+            key, value = "sampling_generator", None if value is None else make_generator(value)
         used = [layer.set_runtime(key, value) for layer in self.lut_layers()]
         return any(used)
+
+    def _warn_of_lost_features(self, data: Tensor, is_inferred: bool) -> None:
+        form = self.input_format
+        constant = form.find_constant(data)
+        coarse = [one for one in form.find_coarse(data) if one not in constant] if is_inferred else []
+        for features, loss in ((constant, "become constant"), (coarse, "keep few of their values")):
+            if features:
+                names = ", ".join(map(str, features[:_NAMED_FEATURES])) + ", ..." * (len(features) > _NAMED_FEATURES)
+                warnings.warn(
+                    f"In the network's input format, {form.bits} bits in steps of {form.scale:g}, these features "
+                    f"{loss}: {names} (columns counted from 0, without that of the labels). Bring all features to "
+                    f"about the same range, or give an input_format with smaller steps.",
+                    UserWarning,
+                    stacklevel=3,
+                )
 
     def _set_input_size(self, input_size: int) -> None:
         self.config.input_size = input_size

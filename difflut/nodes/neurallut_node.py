@@ -15,6 +15,7 @@ from difflut.registry import register_node
 from difflut.rules.annealing import anneal_tau
 from difflut.rules.pointwise import affine
 from difflut.rules.straight_through import straight_through
+from difflut.utils.randomness import draw_counted
 
 MAX_DEPTH = 64
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -121,9 +122,7 @@ class NeuralLUTNode(LutNode):
 
     def draw_noise(self, logits: Tensor) -> Tensor:
         """Return log u - log(1 - u) for fresh u, of the shape of `logits`, and count the draw."""
-        generator = torch.Generator(logits.device).manual_seed(int(self.noise_counter))
-        self.noise_counter += 1
-        u = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=logits.dtype)
+        u = draw_counted(self.noise_counter, logits, logits.dtype)
         return torch.logit(u, eps=1e-6)  # u is never 0 or 1 exactly
 
     def compute_fans(self, name: str) -> tuple[int, int]:

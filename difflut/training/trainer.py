@@ -22,10 +22,10 @@ from difflut.training.processes import Processes, joined_processes, was_restarte
 from difflut.training.reports import EpochReport, StepReport, TrainingResult, find_best
 from difflut.training.run_state import STATE_FILE, RunState, can_resume
 from difflut.utils.files import write_atomically
+from difflut.utils.randomness import start_of_process
 
 MODEL_FILE = "model.pth"
 METRICS_FILE = "metrics.json"
-_NOISE_STRIDE = 2**40  # more draws than any run makes
 _EVALUATED_TRAIN_SAMPLES = 5000  # enough to see overfitting within half a percent
 
 
@@ -147,7 +147,7 @@ class _Run:
         self.history = state.history
         for name, buffer in self.model.named_buffers():
             if name.endswith("noise_counter"):  # each process has noise of its own
-                buffer += self.processes.rank * _NOISE_STRIDE
+                buffer += start_of_process(self.processes.rank)
 
     def train_epoch(self, on_step: Callable[[StepReport], None] | None) -> EpochReport:
         """Train one epoch, evaluate it, and write what must survive an interruption."""

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from difflut.utils.randomness import make_generator
+
 
 class GroupSum(nn.Module):
     """Sums consecutive groups of features, one group per class, and divides by a temperature.
@@ -49,7 +51,7 @@ class GroupSum(nn.Module):
         if self.permutation is None:
             return torch.arange(features)
         if not len(self.permutation):
-            drawn = torch.randperm(features, generator=torch.Generator().manual_seed(self._seed))
+            drawn = torch.randperm(features, generator=make_generator(self._seed))
             self.permutation = drawn.to(self.permutation.device)
         if len(self.permutation) != features:
             raise ValueError(f"GroupSum: its permutation is of {len(self.permutation)} features, not of {features}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from difflut.errors import ConfigError, DataError
 from difflut.input_format import InputFormat
+from difflut.models import ModelConfig, SimpleFeedForward
 
 formats = st.builds(
     InputFormat,
@@ -117,3 +119,52 @@ def test_float64_inputs_are_quantised_in_float64() -> None:
     x = torch.tensor([(0.5 + 1e-12) * 0.5, (1.5 - 1e-12) * 0.5], dtype=torch.float64)
     assert number_format.to_integers(x).tolist() == [1, 1]
     assert torch.equal(number_format.quantize(x), number_format.to_reals(number_format.to_integers(x)))
+
+
+# Columns of a table of particle collisions: the largest decides the steps of all.
+def draw_table() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    energy = 2e6 * torch.rand(3000, generator=generator)
+    angle = torch.randn(3000, generator=generator)
+    share = 0.3 * torch.rand(3000, generator=generator)
+    return torch.stack([energy, angle, share, torch.full((3000,), 0.1), 1000 * angle], 1)
+
+
+def test_features_that_a_format_loses_are_found() -> None:
+    table = draw_table()
+    inferred = InputFormat.infer(table)
+    assert [len(set(column.tolist())) for column in inferred.quantize(table).T[1:4]] == [1, 1, 1]
+    assert inferred.find_constant(table) == [1, 2]  # a column that never varied has lost nothing
+    assert inferred.find_coarse(table) == [1, 2]
+    assert InputFormat(24, True, 1.0).find_constant(table) == [2]
+    assert InputFormat(24, True, 1.0).find_coarse(table) == [1, 2]
+    assert InputFormat(24, True, 2.0**-5).find_constant(table) == []
+    assert InputFormat(24, True, 2.0**-5).find_coarse(table) == [2]
+    assert InputFormat(24, True, 2.0**-8).find_coarse(table) == []
+
+
+@pytest.mark.parametrize("samples", [200, 25_000])
+@pytest.mark.parametrize(
+    ("values", "kept", "found"), [(31, 15, True), (30, 15, False), (40, 16, False), (15, 15, False)]
+)
+def test_few_values_are_less_than_half_and_less_than_16(samples: int, values: int, kept: int, found: bool) -> None:
+    x = (torch.arange(samples) % values).unsqueeze(1)
+    x = torch.where(x < kept, x, kept - 1 + 0.25 * x / values)  # those above `kept` are rounded to one of the others
+    form = InputFormat(8, False, 1.0)
+    assert (len(set(x.flatten().tolist())), len(set(form.quantize(x).flatten().tolist()))) == (values, kept)
+    assert form.find_coarse(x) == ([0] if found else [])
+
+
+def test_a_format_that_loses_features_is_warned_of(make_config: Callable[..., ModelConfig]) -> None:
+    table = draw_table()
+    with pytest.warns(UserWarning, match=r", 16 bits in .* become constant: 1, 2 \("):
+        SimpleFeedForward(make_config()).fit_encoder(table)
+    table[:, 1:3] *= 300
+    with pytest.warns(UserWarning, match=r"keep few of their values: 2 \("):
+        SimpleFeedForward(make_config()).fit_encoder(table)
+    own = {"bits": 24, "signed": True, "scale": 1.0}
+    with pytest.warns(UserWarning, match=r"24 bits in steps of 1, .* become constant: 2 \("):
+        SimpleFeedForward(make_config(input_format=own)).fit_encoder(draw_table())
+    SimpleFeedForward(make_config(input_format=own)).fit_encoder(table)
+    SimpleFeedForward(make_config()).fit_encoder(table / table.abs().amax(0))
+    SimpleFeedForward(make_config()).fit_encoder((16 * torch.rand(50, 4)).floor())

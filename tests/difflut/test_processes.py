@@ -19,6 +19,7 @@ from difflut import load_model
 from difflut.training import EpochReport, StepReport, TrainingConfig, train
 from difflut.training.processes import Processes
 from difflut.training.run_state import RunState
+from difflut.training.trainer import _Run
 
 # Sums over half batches are rounded differently; the training rule of this node is smooth, so that this stays small.
 TOLERANCE = 1e-4
@@ -204,6 +205,19 @@ def test_after_a_death_on_one_of_two_machines_both_go_on(victim: str, data_path:
     assert sorted(begun) == [1, 1, 2, 2, 3, 3, 3, 3, 4, 4]
     run_alone(make_settings(), tmp_path / "alone", data_path)
     assert_same_run(tmp_path / "alone", tmp_path / "killed")
+
+
+def test_each_process_flips_bits_of_its_own(data_path: Path, tmp_path: Path) -> None:
+    settings = make_settings()
+    settings["model"]["runtime"] = {"flip_probability": 0.3}
+    config = TrainingConfig.from_dict(settings)
+    dataset, scores = config.data.load(data_path), []
+    for rank in (0, 1, 1):
+        run = _Run(config, dataset, tmp_path / "run", Processes(rank, 1))
+        run.start()
+        scores.append(run.model.train()(dataset.x_train))
+    assert not torch.equal(scores[0], scores[1])
+    assert torch.equal(scores[1], scores[2])
 
 
 def test_shares_cover_a_batch_once() -> None:
