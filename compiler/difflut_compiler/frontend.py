@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 import difflut
+from difflut.data import read_options
 from difflut.layers import BaseLUTLayer, ConvolutionalLayer, LutStage, TableBank, WiredBank
 from difflut.nodes import LutNode
 from difflut.rules.pins import Pins, gather_pins
@@ -80,7 +82,7 @@ class LoadedModel:
         return LabelledData(dataset.name, integers.numpy(), dataset.y_train.numpy())
 
     def _load_dataset(self, source: str) -> difflut.Dataset:
-        dataset = load_dataset(source)
+        dataset = load_dataset(source, self.model)
         features = self.model.config.input_size
         if dataset.x_test.shape[1] != features:
             raise CompilerError(f"the data {source} has {dataset.x_test.shape[1]} features, the model takes {features}")
@@ -182,10 +184,16 @@ def hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
 
 
-def load_dataset(source: str) -> difflut.Dataset:
-    """Read a data source by what its name says it is."""
+def load_dataset(source: str, model: difflut.BaseLUTModel | None = None) -> difflut.Dataset:
+    """Read a data source by what its name says it is, with the options with which it was read to train the model."""
     kinds = {"digits": "digits", ".npz": "npz", ".csv": "csv"}
     kind = kinds.get(source) or kinds.get(Path(source).suffix.lower())
     if kind is None:
         raise CompilerError(f"the data {source!r} is neither digits nor the path of an .npz or .csv file")
-    return difflut.load_dataset(kind) if kind == "digits" else difflut.load_dataset(kind, source)
+    options = {} if model is None else data_options(model, kind)
+    return difflut.load_dataset(kind, None if kind == "digits" else source, **options)
+
+
+def data_options(model: difflut.BaseLUTModel, source: str) -> dict[str, Any]:
+    """The options with which a data source was read to train a model, as far as the model file says."""
+    return read_options(getattr(model.config, "metadata", {}), source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from difflut_compiler.compiled import load_compiled
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.frontend import load_model
+from difflut_compiler.frontend import data_options, load_model
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import read_graph
 from difflut_compiler.ops import Input, Output
@@ -26,13 +26,15 @@ class Predictor:
     """A graph ready to answer for rows of real numbers; ``scale`` is what one step of its input words stands for.
 
     ``network`` is the graph as a program, None where numpy has to do. It takes the real numbers if it only compares
-    them, and the integers of the input words if it reads their bits.
+    them, and the integers of the input words if it reads their bits. ``label_column`` is where tables of such rows have
+    their class, if they have one.
     """
 
     graph: LutGraph
     scale: float
     class_names: tuple[str, ...]
     network: PackedNetwork | None
+    label_column: str | int = -1
 
     @property
     def features(self) -> int:
@@ -68,7 +70,8 @@ def load_predictor(path: Path) -> Predictor:
         return make_predictor(read_graph(path))
     loaded = load_model(path)
     graph, _, _ = loaded.lower("network")
-    return make_predictor(graph, loaded.model.input_format.scale, tuple(loaded.model.class_names))
+    predictor = make_predictor(graph, loaded.model.input_format.scale, tuple(loaded.model.class_names))
+    return replace(predictor, label_column=data_options(loaded.model, "csv").get("label_column", -1))
 
 
 def round_to_words(graph: LutGraph, features: Features, scale: float) -> NDArray[np.int64]:

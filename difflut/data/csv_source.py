@@ -32,7 +32,7 @@ def load_csv(path: Path, *, label_column: str | int = -1, test_fraction: float =
     rows = read_rows(path)
     if len(rows[0][1]) < 2:
         raise DataError(f"{path}: there is a single column; expected features and a label, separated by commas.")
-    column = _find_column(path, rows[0][1], label_column)
+    column = find_column(path, rows[0][1], label_column)
     header = isinstance(label_column, str) or is_header(rows[0][1], column)
     samples = rows[1:] if header else rows
     names = rows[0][1] if header else [str(index) for index in range(len(rows[0][1]))]
@@ -69,7 +69,8 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _find_column(path: Path, first_row: list[str], label_column: str | int) -> int:
+def find_column(path: Path, first_row: list[str], label_column: str | int) -> int:
+    """Return the index of a column given by name or index; a DataError says what columns there are."""
     if isinstance(label_column, str):
         names = [cell.strip() for cell in first_row]
         if names.count(label_column) != 1:

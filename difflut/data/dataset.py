@@ -11,6 +11,8 @@ from torch import Tensor
 from difflut.errors import DataError
 from difflut.utils.randomness import make_generator
 
+_MAX_SEED = 2**62
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -85,8 +87,10 @@ def split_stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
 
     Raises
     ------
-    DataError : `fraction` is out of its range, or a part would be empty.
+    DataError : `fraction` or `seed` is out of its range, or a part would be empty.
     """
+    if not 0 <= seed <= _MAX_SEED:
+        raise DataError(f"The seed of the split is {seed}; it must be from 0 to {_MAX_SEED}.")
     if not 0 < fraction < 1:
         raise DataError(f"The share of data to split off is {fraction!r}; it must be above 0 and below 1.")
     generator = make_generator(seed)

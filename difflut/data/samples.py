@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from difflut.data.csv_source import is_header, parse_features, parse_label, read_rows
+from difflut.data.csv_source import find_column, is_header, parse_features, parse_label, read_rows
 from difflut.data.digits_source import load_digits
 from difflut.data.npz_source import read_arrays, to_features, to_labels
 from difflut.errors import DataError
@@ -23,16 +23,17 @@ class Samples:
     labels: Tensor | None
 
 
-def load_samples(source: str, features: int, class_names: Sequence[str]) -> Samples:
+def load_samples(source: str, features: int, class_names: Sequence[str], *, label_column: str | int = -1) -> Samples:
     """Load samples for a network.
 
     Parameters
     ----------
-    source : ``digits``, or the path of a ``.csv`` file whose rows are the features and perhaps, last, the name of a
-        class, or of an ``.npz`` file with the arrays ``x`` and perhaps ``y``, class numbers; of a data set with
-        ``x_test`` and ``y_test``, these are taken.
+    source : ``digits``, or the path of a ``.csv`` file whose rows are the features and perhaps the name of a class, or
+        of an ``.npz`` file with the arrays ``x`` and perhaps ``y``, class numbers; of a data set with ``x_test`` and
+        ``y_test``, these are taken.
     features : number of features that the network reads.
     class_names : of the network; labels are not read if there are none.
+    label_column : of a ``.csv`` file with a column more than features: the name or index of that of the classes.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def load_samples(source: str, features: int, class_names: Sequence[str]) -> Samp
         digits = load_digits()
         samples, names = Samples(digits.x_test, digits.y_test), list(digits.class_names)
     elif path.suffix.lower() == ".csv":
-        samples = _load_csv(path, features, names)
+        samples = _load_csv(path, features, names, label_column)
     elif path.suffix.lower() == ".npz":
         samples, names = _load_npz(path, names)
     else:
@@ -57,15 +58,15 @@ def load_samples(source: str, features: int, class_names: Sequence[str]) -> Samp
     return samples
 
 
-def _load_csv(path: Path, features: int, class_names: list[str]) -> Samples:
+def _load_csv(path: Path, features: int, class_names: list[str], label_column: str | int) -> Samples:
     rows = read_rows(path)
     width = len(rows[0][1])
     if width not in (features, features + 1):
         raise DataError(
-            f"{path}: there are {width} columns; the network reads {features} features, and the class may come last."
+            f"{path}: there are {width} columns; the network reads {features} features, and there may be a class."
         )
-    label = features if width > features else None
-    header = is_header(rows[0][1], label)
+    label = find_column(path, rows[0][1], label_column) if width > features else None
+    header = (label is not None and isinstance(label_column, str)) or is_header(rows[0][1], label)
     names = rows[0][1] if header else [str(index) for index in range(width)]
     lines = rows[1:] if header else rows
     x = torch.tensor([parse_features(path, line, cells, names, label) for line, cells in lines])

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from difflut.data import SOURCES, Dataset, load_dataset
+from difflut.data import SOURCES, Dataset, load_dataset, note_options
 from difflut.errors import ConfigError
 from difflut.models.base_config import BaseModelConfig, read_model_config
 from difflut.models.checks import MAX_SEED
@@ -145,7 +145,8 @@ class TrainingConfig:
             "class_names": dataset.class_names,
             "dataset": dataset.name,
         }
-        config = read_model_config({**from_data, **self.model})
+        noted = note_options(self.model.get("metadata"), self.data.source, self.data.options)
+        config = read_model_config({**from_data, **self.model, **({"metadata": noted} if noted else {})})
         for name in ("num_classes", "input_size"):
             if getattr(config, name) != from_data[name]:
                 raise ConfigError(f"model.{name} is {getattr(config, name)} but the data have {from_data[name]}.")

@@ -53,7 +53,7 @@ def train(
     ----------
     config : the run.
     out_dir : receives ``model.pth`` (best epoch), ``metrics.json`` and ``last.ckpt``; must be empty, absent, or the
-        directory of an earlier run, which is replaced.
+        directory of an earlier run, which is replaced when the first epoch is done.
     data_path : file to read the data from, instead of the one in the configuration.
     resume : go on after the last finished epoch of the run in `out_dir`.
     on_epoch, on_step : called after every epoch and every step.
@@ -115,11 +115,11 @@ class _Run:
         return len(self.history)
 
     def start(self) -> None:
-        """Take possession of the output directory; the state written there makes the run resumable at once."""
+        """Take possession of the output directory; the results of an earlier run stay until there are new ones."""
         if self.processes.is_main:
             try:
-                _claim_directory(self.out_dir)
-                self._capture_state().save(self.out_dir / STATE_FILE)
+                if not _holds_run(self.out_dir):
+                    self._capture_state().save(self.out_dir / STATE_FILE)
             except OSError as error:
                 raise ConfigError(
                     f"{self.out_dir} cannot be used as output directory ({error.strerror}); choose another."
@@ -170,6 +170,8 @@ class _Run:
         )
         self.history.append(report)
         if self.processes.is_main:
+            if report.epoch == 1:
+                (self.out_dir / METRICS_FILE).unlink(missing_ok=True)  # of an earlier run
             # The model first: if the run dies in between, the epoch is repeated and writes the same model again.
             if report.is_best:
                 save_model(self.model, self.out_dir / MODEL_FILE)
@@ -282,13 +284,14 @@ def _digest(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _claim_directory(path: Path) -> None:
-    """Create the directory, or clear that of an earlier run of its results."""
+def _holds_run(path: Path) -> bool:
+    """Create the directory if it is not there, and return whether it is that of an earlier run."""
     path.mkdir(parents=True, exist_ok=True)
-    if any(path.iterdir()) and not (path / STATE_FILE).exists():
+    if (path / STATE_FILE).exists():
+        return True
+    if any(path.iterdir()):
         raise ConfigError(f"{path} holds files that no training run wrote; choose another output directory.")
-    for name in (MODEL_FILE, METRICS_FILE):
-        (path / name).unlink(missing_ok=True)
+    return False
 
 
 @contextmanager

@@ -191,6 +191,12 @@ def test_wrong_requests(tmp_path: Path) -> None:
         load_dataset("digits", tmp_path)
     with pytest.raises(DataError, match="no option 'colour'"):
         load_dataset("digits", colour="red")
+    with pytest.raises(DataError, match=r"'test_fraction' of the data source 'digits' is 'half'; expected float"):
+        load_dataset("digits", test_fraction="half")
+    with pytest.raises(DataError, match=r"'label_column' .* is \['a'\]; expected str \| int"):
+        load_dataset("csv", tmp_path / "t.csv", label_column=["a"])
+    with pytest.raises(DataError, match=r"seed of the split is -1"):
+        load_dataset("digits", seed=-1)
 
 
 def test_sample_shapes(tmp_path: Path) -> None:

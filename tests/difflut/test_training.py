@@ -257,6 +257,27 @@ def test_output_directories(data_path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "letters/dear.txt").read_text() == "dear"
 
 
+def test_an_earlier_run_stays_until_the_first_epoch_is_done(data_path: Path, tmp_path: Path) -> None:
+    class InterruptionError(Exception):
+        pass
+
+    def interrupt(report: object) -> None:
+        raise InterruptionError
+
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+    train(make_config(epochs=2), tmp_path / "run", data_path=data_path)
+    before = files()
+    with pytest.raises(InterruptionError):
+        train(make_config(epochs=3), tmp_path / "run", data_path=data_path, on_step=interrupt)
+    assert files() == before
+    with pytest.raises(InterruptionError):
+        train(make_config(epochs=3), tmp_path / "run", data_path=data_path, on_epoch=interrupt)
+    assert sorted(files()) == ["last.ckpt", "model.pth"]
+    assert train(make_config(epochs=3), tmp_path / "run", data_path=data_path, resume=True).epochs == 3
+
+
 def test_data_and_model_must_fit(data_path: Path, tmp_path: Path) -> None:
     settings = make_settings()
     settings["model"]["num_classes"] = 4

@@ -133,8 +133,8 @@ def infer(
     data: Annotated[
         str,
         typer.Option(
-            help="Rows to answer for: a .csv file of features, the class last if it is known, an .npz file with x and "
-            "perhaps y, or digits."
+            help="Rows to answer for: a .csv file of features and perhaps the class, as in training; "
+            "an .npz file with x and perhaps y; or digits."
         ),
     ],
     out: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file for the answers, a row each.")] = None,
@@ -153,7 +153,7 @@ def infer(
             on_step("load")
             predictor = load_predictor(find_model(network))
             on_step("read data")
-            samples = load_samples(data, predictor.features, predictor.class_names)
+            samples = load_samples(data, predictor.features, predictor.class_names, label_column=predictor.label_column)
             on_step("run")
             start = time.perf_counter()
             outputs = predictor.predict(samples.features.numpy(), threads)

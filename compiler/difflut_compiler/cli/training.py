@@ -139,7 +139,8 @@ def publish(
         expected = data_seconds(data)
         with steps_shown(PUBLISH_SHARES, error_console(), quiet=as_json, expected_seconds=expected) as on_step:
             on_step("load")
-            trained, dataset = difflut.load_model(model), load_dataset(data)
+            trained = difflut.load_model(model)
+            dataset = load_dataset(data, trained)
             on_step("measure and write")
             config = difflut.publish_model(trained, name, dataset, out)
         published = difflut.get_pretrained_model_info(name, out)
