@@ -1,21 +1,24 @@
 """Time of a training step of learnable wiring, against a dense softmax mapping, in turns.
 
     python benchmarks/routing_speed.py [--batch 128] [--rounds 7] [-o FILE]
-    python benchmarks/routing_speed.py --accuracy MNIST.npz [--batch 128] [--epochs 3] [-o FILE]
+    python benchmarks/routing_speed.py --accuracy MNIST.npz [--batch 128] [--epochs 3] [--seed 0] [-o FILE]
 
-2352 bits to the 12,000 pins of 2000 nodes of 6 inputs. Ours is a whole learnable layer, look-up tables included. The
+2352 bits to the 12,000 pins of 2000 nodes of 6 inputs. Ours is a whole learnable layer, look-up tables included: as it
+is by default, and with more candidates, a quarter of which are drawn anew every so many steps. The
 dense mapping is the pins alone, as torch-dwn's LearnableMapping trains them, written anew because that package does not
 install without CUDA: every pin has a weight per input and reads the input of the largest; the gradient is that of a
 softmax over all of them. Both with Adam, one thread, CPU time.
 
-The second form trains a network of 300 such nodes with either mapping, all else equal (three thresholds per pixel,
-Adam, the same batches in the same order), and compares the accuracy on the test images after each epoch. The file holds
-x_train, y_train, x_test and y_test.
+The second form trains a network of 300 such nodes with each mapping, all else equal (three thresholds per pixel,
+Adam, the same batches in the same order), and compares the accuracy on the test images after each epoch. Candidates are
+not drawn anew in the last fifth of the steps. The file holds x_train, y_train, x_test and y_test.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -31,8 +34,10 @@ from difflut.encoders import DistributiveThermometerEncoder
 from difflut.layers import LearnableLayer, RandomLayer
 from difflut.utils.modules import GroupSum
 
-INPUTS, NODES, PINS_PER_NODE, SEED = 2352, 2000, 6, 0
+INPUTS, NODES, PINS_PER_NODE = 2352, 2000, 6
 ACCURACY_NODES, CLASSES = 300, 10
+DEFAULT, REDRAWN, DENSE = MAPPINGS = ("learnable layer", "learnable layer, candidates redrawn", "dense mapping")
+CANDIDATES, STEPS_PER_DRAW = 128, 20  # of the second one
 TURN_SECONDS = 0.2
 
 
@@ -62,8 +67,21 @@ class DenseMapping(nn.Module):
         return chosen
 
 
-def make_step(module: nn.Module, batch: int) -> Callable[[], None]:
+def make_layer(mapping: str, nodes: int, seed: int) -> nn.Module:
+    """Return a layer of so many nodes that reads all inputs through one of the learnable layers."""
+    candidates = CANDIDATES if mapping == REDRAWN else 16
+    return LearnableLayer(INPUTS, nodes, "dwn", n=PINS_PER_NODE, seed=seed, num_candidates=candidates)
+
+
+def draw_anew(mapping: str, layer: nn.Module, step: int) -> None:
+    """Draw candidates anew if it is time to."""
+    if mapping == REDRAWN and isinstance(layer, LearnableLayer) and step % STEPS_PER_DRAW == 0:
+        layer.redraw_candidates()
+
+
+def make_step(mapping: str, module: nn.Module, batch: int) -> Callable[[], None]:
     """Return a training step that also asks for the gradient of the input."""
+    steps = itertools.count(1)
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     x = torch.rand(batch, INPUTS).round().requires_grad_()
     grad = torch.randn_like(module(x))
@@ -73,6 +91,7 @@ def make_step(module: nn.Module, batch: int) -> Callable[[], None]:
         x.grad = None
         torch.autograd.backward(module(x), grad)
         optimizer.step()
+        draw_anew(mapping, module, next(steps))
 
     return step
 
@@ -86,13 +105,11 @@ def take_turn(step: Callable[[], None]) -> float:
     return 1e3 * (time.process_time() - started) / steps
 
 
-def measure_speed(batch: int, rounds: int) -> dict[str, Any]:
-    """Return the CPU time of a step of both mappings, in turns."""
-    modules = {
-        "learnable layer": LearnableLayer(INPUTS, NODES, "dwn", n=PINS_PER_NODE),
-        "dense mapping": DenseMapping(INPUTS, NODES * PINS_PER_NODE),
-    }
-    steps = {name: make_step(module, batch) for name, module in modules.items()}
+def measure_speed(batch: int, rounds: int, seed: int) -> dict[str, Any]:
+    """Return the CPU time of a step of all mappings, in turns."""
+    modules = {name: make_layer(name, NODES, seed) for name in (DEFAULT, REDRAWN)}
+    modules[DENSE] = DenseMapping(INPUTS, NODES * PINS_PER_NODE)
+    steps = {name: make_step(name, module, batch) for name, module in modules.items()}
     for step in steps.values():
         step()
     turns = [{name: take_turn(step) for name, step in steps.items()} for _ in range(rounds)]
@@ -101,34 +118,35 @@ def measure_speed(batch: int, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "median_ms": medians,
         "min_ms": {name: min(one[name] for one in turns) for name in steps},
-        "ratio": medians["dense mapping"] / medians["learnable layer"],
+        "ratios": {name: medians[DENSE] / medians[name] for name in (DEFAULT, REDRAWN)},
     }
 
 
-def make_network(learnable: bool) -> nn.Module:
-    """A small network with one of the two mappings: `ACCURACY_NODES` nodes of 6 inputs, and votes for ten classes."""
+def make_network(mapping: str, seed: int) -> nn.Sequential:
+    """A small network with one of the mappings: `ACCURACY_NODES` nodes of 6 inputs, and votes for ten classes."""
     votes = GroupSum(CLASSES, tau=4)
-    if learnable:
-        return nn.Sequential(LearnableLayer(INPUTS, ACCURACY_NODES, "dwn", n=PINS_PER_NODE), votes)
+    if mapping != DENSE:
+        return nn.Sequential(make_layer(mapping, ACCURACY_NODES, seed), votes)
     pins = ACCURACY_NODES * PINS_PER_NODE
-    nodes = RandomLayer(pins, ACCURACY_NODES, "dwn", n=PINS_PER_NODE)
+    nodes = RandomLayer(pins, ACCURACY_NODES, "dwn", n=PINS_PER_NODE, seed=seed)
     nodes.mapping_indices.copy_(torch.arange(pins).view(ACCURACY_NODES, PINS_PER_NODE))
     return nn.Sequential(DenseMapping(INPUTS, pins), nodes, votes)
 
 
-def measure_accuracy(data: Path, epochs: int, batch: int) -> dict[str, Any]:
-    """Train both networks on the same images in the same order; return the test accuracy after every epoch."""
+def measure_accuracy(data: Path, epochs: int, batch: int, seed: int) -> dict[str, Any]:
+    """Train all networks on the same images in the same order; return the test accuracy after every epoch."""
     with np.load(data) as arrays:
         images = [torch.from_numpy(arrays[name]).flatten(1).float() for name in ("x_train", "x_test")]
         labels = [torch.from_numpy(arrays[name]).long() for name in ("y_train", "y_test")]
     encoder = DistributiveThermometerEncoder(num_bits=INPUTS // images[0].shape[1]).fit(images[0])
     train, test = (encoder(part) for part in images)
+    last_draw = 0.8 * epochs * math.ceil(len(train) / batch)
     accuracies: dict[str, Any] = {}
-    for name in ("learnable layer", "dense mapping"):
-        torch.manual_seed(SEED)
-        network = make_network(name == "learnable layer")
+    for name in MAPPINGS:
+        torch.manual_seed(seed)
+        network = make_network(name, seed)
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
-        order = torch.Generator().manual_seed(SEED)
+        order, steps = torch.Generator().manual_seed(seed), itertools.count(1)
         accuracies[name] = []
         for _ in range(epochs):
             network.train()
@@ -136,6 +154,8 @@ def measure_accuracy(data: Path, epochs: int, batch: int) -> dict[str, Any]:
                 optimizer.zero_grad()
                 torch.autograd.backward(nn.functional.cross_entropy(network(train[chosen]), labels[0][chosen]))
                 optimizer.step()
+                if (step := next(steps)) <= last_draw:
+                    draw_anew(name, network[0], step)
             network.eval()
             with torch.no_grad():
                 accuracies[name].append((network(test).argmax(1) == labels[1]).double().mean().item())
@@ -152,15 +172,17 @@ def main() -> None:
         "--accuracy", type=Path, metavar="DATA", help="npz file of MNIST: compare accuracies, not speed"
     )
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    torch.manual_seed(SEED)
+    torch.manual_seed(arguments.seed)
     torch.set_num_threads(1)
-    report = {"machine": describe_machine(), "torch": torch.__version__, "seed": SEED, "batch": arguments.batch}
+    report = {"machine": describe_machine(), "torch": torch.__version__, "seed": arguments.seed}
+    report["batch"] = arguments.batch
     if arguments.accuracy:
-        report |= measure_accuracy(arguments.accuracy, arguments.epochs, arguments.batch)
+        report |= measure_accuracy(arguments.accuracy, arguments.epochs, arguments.batch, arguments.seed)
     else:
-        report |= measure_speed(arguments.batch, arguments.rounds)
+        report |= measure_speed(arguments.batch, arguments.rounds, arguments.seed)
     hand_out(report, arguments.output)
 
 

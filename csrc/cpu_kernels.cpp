@@ -22,8 +22,8 @@ constexpr int64_t AHEAD = 2;
 
 constexpr size_t BLOCK = 1024;  // samples of which a row stays in the L1 cache
 
-// A result of so many bytes is not in the L2 cache any more when it is read, and is written past the caches: otherwise
-// its memory would be read before it is overwritten.
+// A result of more bytes is not in the L2 cache any more when it is read, and is written past the caches: otherwise its
+// memory would be read before it is overwritten. A smaller one written so would come back from memory, not from a cache.
 constexpr size_t LARGE_BYTES = 2 << 20;
 
 constexpr int MAX_MASKED_PINS = 3;  // up to so many, adding by masks is faster than entry by entry
@@ -36,7 +36,7 @@ class Writer {
   const bool past_caches;
 
  public:
-  explicit Writer(size_t floats) : past_caches(floats * sizeof(float) >= LARGE_BYTES) {}
+  explicit Writer(size_t floats) : past_caches(floats * sizeof(float) > LARGE_BYTES) {}
   ~Writer() { finish_storing_past_caches(); }
   DL_INLINE void write(float* to, Lanes value) const { past_caches ? store_past_caches(to, value) : store(to, value); }
 };

@@ -81,9 +81,35 @@ class LearnableLayer(BaseLUTLayer):
         """Set ``routing_tau`` to max(its start value * 10 ** (-iteration / tau_decay_iters), tau_min)."""
         self.routing_tau = anneal_tau(self.tau_start, self.tau_min, self.tau_decay_iters, iteration)
 
+    @torch.no_grad()
+    def redraw_candidates(self, share: float = 0.25, generator: torch.Generator | None = None) -> None:
+        """Replace the candidates of every pin that have the smallest logits by inputs drawn at random.
+
+        Called between training steps, now and then, it lets a pin search all inputs although it compares only a few at
+        a time. New candidates start at the median of the pin's logits; one of them may be a candidate already.
+
+        Parameters
+        ----------
+        share : of the candidates, rounded down, at least one; what a pin reads now is not replaced.
+        generator : of the draw, on the CPU; torch's own if not given.
+
+        Raises
+        ------
+        ValueError : `share` is not between 0 and 1.
+        """
+        if not 0 < share < 1:
+            raise ValueError(f"LearnableLayer: share is {share!r}; it must be between 0 and 1.")
+        logits = self.routing_logits.data
+        count = min(max(1, int(share * logits.shape[2])), logits.shape[2] - 1)
+        worst = logits.topk(count, dim=2, largest=False).indices
+        places = torch.randint(self._groups.shape[1], worst.shape, generator=generator)
+        drawn = self._groups[self._group_of_node.view(-1, 1, 1), places]
+        self.candidates.scatter_(2, worst, drawn.to(worst.device))
+        logits.scatter_(2, worst, logits.median(2, keepdim=True).values.expand(worst.shape))
+
     def create_wiring(self, generator: torch.Generator) -> None:
-        groups = list_groups(self.input_size, self._input_groups)
-        group_of_node = deal_groups(len(groups), self.output_size, generator)
+        self._groups = groups = list_groups(self.input_size, self._input_groups)
+        self._group_of_node = group_of_node = deal_groups(len(groups), self.output_size, generator)
         group_size = groups.shape[1]
         count = min(self._num_candidates, group_size)
         shape = (self.output_size, self.n, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -260,6 +261,45 @@ def test_routing_cools_down_by_a_tenth_per_decay() -> None:
         layer.update_tau(iteration)
         taus.append(layer.routing_tau)
     assert taus == pytest.approx([2.0, 0.2, 2 / 10**0.5, 0.05])
+
+
+@pytest.mark.parametrize(("choices", "share", "replaced"), [(8, 0.25, 2), (8, 0.1, 1), (5, 0.99, 4), (1, 0.5, 0)])
+def test_the_worst_candidates_are_drawn_anew_within_their_group(choices: int, share: float, replaced: int) -> None:
+    groups = torch.arange(60).view(2, 30)
+    layer = LearnableLayer(60, 10, "dwn", n=3, num_candidates=choices, input_groups=groups)
+    layer.routing_logits.data.normal_()
+    candidates, logits, mapping = layer.candidates.clone(), layer.routing_logits.detach().clone(), layer.mapping()
+    layer.redraw_candidates(share, torch.Generator().manual_seed(0))
+    assert torch.equal(layer.mapping(), mapping)
+    changed = 0
+    for node in range(10):
+        group = int(candidates[node, 0, 0]) // 30
+        for pin in range(3):
+            before, after = logits[node, pin].tolist(), layer.routing_logits[node, pin].tolist()
+            worst = sorted(range(choices), key=before.__getitem__)[:replaced]
+            median = sorted(before)[(choices - 1) // 2]
+            assert after == [median if place in worst else before[place] for place in range(choices)]
+            for place in range(choices):
+                old, new = int(candidates[node, pin, place]), int(layer.candidates[node, pin, place])
+                assert new // 30 == group if place in worst else new == old
+                changed += new != old
+    assert changed >= 0.8 * 30 * replaced
+
+
+def test_redrawing_reaches_every_input() -> None:
+    layer = LearnableLayer(40, 1, "dwn", n=1, num_candidates=4)
+    torch.manual_seed(0)
+    seen = set(layer.candidates.flatten().tolist())
+    for _ in range(300):
+        layer.redraw_candidates()
+        seen |= set(layer.candidates.flatten().tolist())
+    assert seen == set(range(40))
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, math.nan])
+def test_a_share_of_candidates_is_between_0_and_1(share: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        LearnableLayer(10, 4, "dwn").redraw_candidates(share)
 
 
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 8), st.data())
