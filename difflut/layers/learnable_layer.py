@@ -42,7 +42,8 @@ class LearnableLayer(BaseLUTLayer):
         evenly.
     routing_tau : temperature of the softmax that the logits' gradient is taken from. A low one confines learning to
         the candidates that are about as good as the best.
-    tau_min, tau_decay_iters : how `update_tau` lowers it.
+    tau_min, tau_decay_iters : how training lowers it, see `update_tau`. If only one of them is given, the other is
+        0.1 or 1000; if none is, the temperature stays as it is.
     """
 
     runtime_keys: ClassVar[tuple[str, ...]] = ("routing_tau",)
@@ -60,12 +61,15 @@ class LearnableLayer(BaseLUTLayer):
         num_candidates: int = 16,
         input_groups: int | Tensor = 1,
         routing_tau: float = 1.0,
-        tau_min: float = 0.1,
-        tau_decay_iters: int = 1000,
+        tau_min: float | None = None,
+        tau_decay_iters: int | None = None,
         layer_config: LayerConfig | None = None,
     ) -> None:
         if type(num_candidates) is not int or num_candidates < 1:
             raise ValueError(f"LearnableLayer: num_candidates is {num_candidates!r}; it must be a positive integer.")
+        self._is_annealed = tau_min is not None or tau_decay_iters is not None
+        tau_min = 0.1 if tau_min is None else tau_min
+        tau_decay_iters = 1000 if tau_decay_iters is None else tau_decay_iters
         for name, tau in {"routing_tau": routing_tau, "tau_min": tau_min}.items():
             if type(tau) not in (int, float) or not 0 < tau < math.inf:
                 raise ValueError(f"LearnableLayer: {name} is {tau!r}; it must be a number above 0.")
@@ -75,11 +79,24 @@ class LearnableLayer(BaseLUTLayer):
         self._input_groups = input_groups
         super().__init__(input_size, output_size, node_type, n, node_kwargs, seed, layer_config=layer_config)
         self.routing_tau = routing_tau
-        self.tau_start, self.tau_min, self.tau_decay_iters = routing_tau, tau_min, tau_decay_iters
+        self.tau_min, self.tau_decay_iters = tau_min, tau_decay_iters
+
+    @property
+    def routing_tau(self) -> float:
+        """The temperature of today. Setting it also sets the one that `update_tau` starts from."""
+        return self._routing_tau
+
+    @routing_tau.setter
+    def routing_tau(self, tau: float) -> None:
+        self._routing_tau = self.tau_start = tau
 
     def update_tau(self, iteration: int) -> None:
-        """Set ``routing_tau`` to max(its start value * 10 ** (-iteration / tau_decay_iters), tau_min)."""
-        self.routing_tau = anneal_tau(self.tau_start, self.tau_min, self.tau_decay_iters, iteration)
+        """Set ``routing_tau`` to max(tau_start * 10 ** (-iteration / tau_decay_iters), tau_min).
+
+        Training calls it before every step. Without `tau_min` and `tau_decay_iters`, nothing changes.
+        """
+        if self._is_annealed:
+            self._routing_tau = anneal_tau(self.tau_start, self.tau_min, self.tau_decay_iters, iteration)
 
     @torch.no_grad()
     def redraw_candidates(self, share: float = 0.25, generator: torch.Generator | None = None) -> None:

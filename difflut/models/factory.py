@@ -31,14 +31,15 @@ def build_model(
     load_weights : whether to load the weights of a named model, or of a config that says ``pretrained``. Those of a
         config are looked for beside its file, then by ``pretrained_name`` where `difflut.models.published` says. If
         there are none, the model is untrained, and a UserWarning says so.
-    overrides : runtime settings that replace those of the config, and, if no weights are loaded, any other field.
+    overrides : runtime settings that replace those of the config, and any other field; if weights are loaded, none
+        that belongs to them: structure, input format and seed.
     pretrained_dir : where to look for pretrained models first.
 
     Raises
     ------
     FileNotFoundError : there is no such file or pretrained model; the message lists those that there are.
-    ConfigError : the configuration or an override is not valid, or an override would change the structure that the
-        weights were trained in.
+    ConfigError : the configuration or an override is not valid, or an override would change what comes with the
+        weights.
     CheckpointError : the weights cannot be used.
     """
     config, weights = _find(source, pretrained_dir)
@@ -92,6 +93,8 @@ def _override(config: BaseModelConfig, overrides: dict[str, Any], with_weights: 
                 f"Unknown override {key!r}; it must be a runtime setting ({', '.join(list_runtime_keys())}) "
                 f"or a field of the config ({', '.join(names)})."
             )
+        elif with_weights and key in ("input_format", "seed"):
+            raise ConfigError(f"{key} comes with the weights and cannot be changed when they are loaded.")
         elif with_weights and key in config.structure():
             raise ConfigError(f"{key} is part of the structure and cannot be changed when weights are loaded.")
         else:

@@ -52,8 +52,9 @@ class PipelineConfig(BaseModelConfig):
         if ``node_params`` has ``input_dim``. Optional are ``name``, for people to read, ``seed`` (by default the
         pipeline's plus the layer's index), ``layer_params`` (further arguments of the layer), ``node_params``
         (``input_dim``, ``output_dim`` and arguments of the node family), ``layer_training`` (fields of
-        `LayerConfig`), ``node_init`` (``initializer``, a registered name, and ``init_kwargs``) and
-        ``node_regularizers`` (as `read_regularizers` takes them, by name).
+        `LayerConfig`), ``node_init`` (``initializer``, a registered name, and ``init_kwargs``; without it,
+        ``init_fn`` and ``init_kwargs`` of `runtime` hold) and ``node_regularizers`` (as `read_regularizers` takes
+        them, by name).
     groupsum : ``k``, ``tau`` and ``use_randperm`` of `GroupSum`; without, every output of the last layer is a class.
     seed : see above.
     runtime, input_format, class_names, metadata : as in `ModelConfig`. `from_dict` files the notes ``name``,
@@ -81,6 +82,7 @@ class PipelineConfig(BaseModelConfig):
 
     def __post_init__(self) -> None:
         check_input(self.input_size, self.input_format)
+        check_runtime(self.runtime)
         given = {"num_classes": self.num_classes or None, "input_size": self.input_size}
         self._check_encoder()
         self._check_layers()
@@ -95,10 +97,10 @@ class PipelineConfig(BaseModelConfig):
         check_choice("model_type", self.model_type, REGISTRY.list_models())
         check_integer("seed", self.seed, 0, MAX_SEED)
         check_input(self.input_size, self.input_format)
+        check_runtime(self.runtime)
         self._check_encoder()
         self._check_layers()
         self._count_classes()
-        check_runtime(self.runtime)
         check_class_names(self.class_names, self.num_classes)
         check_keys("metadata", self.metadata)
         check_plain("metadata", self.metadata)
@@ -147,7 +149,10 @@ class PipelineConfig(BaseModelConfig):
     def node_config(self, index: int) -> NodeConfig:
         """Return what the nodes of a layer are built with."""
         layer = self.layers[index]
-        init = layer.get("node_init", {})
+        init = layer.get("node_init") or {
+            "initializer": self.runtime.get("init_fn"),
+            "init_kwargs": self.runtime.get("init_kwargs"),
+        }
         params = dict(layer.get("node_params", {}))
         return NodeConfig(
             input_dim=params.pop("input_dim", None),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +108,7 @@ class _Run:
             weight_decay=self.settings.weight_decay,
             fused=True,  # one pass over the parameters instead of one per operation
         )
+        self.cooling: list[Any] = [module for module in self.model.modules() if hasattr(module, "update_tau")]
         self.history: list[EpochReport] = []
         self.data_digest = _digest(dataset)
 
@@ -214,7 +216,7 @@ class _Run:
         loss_sum, correct = 0.0, 0
         self.model.train()
         for step, rows in enumerate(torch.split(order, self.settings.batch_size), start=1):
-            self._set_learning_rate((epoch - 1) * self.steps + step - 1)
+            self._anneal((epoch - 1) * self.steps + step - 1)
             mine, share = self.processes.take_share(rows)
             scores = self.model(x[mine])
             loss = nn.functional.cross_entropy(scores, self.y[mine]) + self.model.get_regularization_loss()
@@ -244,12 +246,15 @@ class _Run:
         generator = _generator_of(f"{self.settings.seed}/{epoch}/shift")
         return shift_images(self.x, self.dataset.sample_shape, pixels, generator)
 
-    def _set_learning_rate(self, step: int) -> None:
+    def _anneal(self, step: int) -> None:
+        """Set the learning rate and all temperatures to those of a step of the run, counted from 0."""
         rate = self.settings.learning_rate
         if self.settings.schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / (self.steps * self.settings.epochs)))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        for module in self.cooling:
+            module.update_tau(step)
 
     def _capture_state(self) -> RunState:
         return RunState(

@@ -149,6 +149,11 @@ def test_overrides_change_neither_caller_nor_structure(make_model: ModelMaker, m
     for name, value in {"layer_widths": [4, 6], "num_classes": 2, "input_size": 4, "node_type": "dwn"}.items():
         with pytest.raises(ValueError, match=f"{name} is part of the structure.*weights are loaded"):
             build_model("mine", overrides={name: value})
+    for name, value in {"input_format": {"bits": 8, "signed": True, "scale": 1.0}, "seed": 7}.items():
+        with pytest.raises(ConfigError, match=f"{name} comes with the weights"):
+            build_model("mine", overrides={name: value})
+    names = ["red", "green", "blue"]
+    assert build_model("mine", overrides={"class_names": names}).class_names == names
     with pytest.raises(ConfigError, match="Unknown override 'colour'"):
         build_model("mine", overrides={"colour": 1})
     config = make_config(runtime={"output_tau": 2.0})

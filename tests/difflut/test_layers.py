@@ -302,6 +302,24 @@ def test_a_share_of_candidates_is_between_0_and_1(share: float) -> None:
         LearnableLayer(10, 4, "dwn").redraw_candidates(share)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [({}, 2.0), ({"tau_min": 0.05}, 0.2), ({"tau_decay_iters": 500}, 0.1)]
+)
+def test_routing_cools_only_if_told_to(arguments: dict[str, Any], expected: float) -> None:
+    layer = LearnableLayer(10, 4, "dwn", routing_tau=2.0, **arguments)
+    layer.update_tau(1000)
+    assert layer.routing_tau == pytest.approx(expected)
+
+
+def test_a_temperature_that_is_set_is_where_cooling_starts() -> None:
+    layer = LearnableLayer(10, 4, "dwn", tau_decay_iters=10)
+    layer.update_tau(5)
+    layer.set_runtime("routing_tau", 3.0)
+    assert layer.routing_tau == 3.0
+    layer.update_tau(10)
+    assert layer.routing_tau == pytest.approx(0.3)
+
+
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 8), st.data())
 def test_groups_are_neighbours_read_in_turns(inputs: int, rows: int, width: int, data: st.DataObject) -> None:
     groups = data.draw(st.integers(1, inputs))

@@ -225,6 +225,22 @@ def test_notes_and_seeds() -> None:
     assert not torch.equal(build_from_config(small(seed=8)).lut_layers()[0].mapping(), model.lut_layers()[0].mapping())
 
 
+def test_start_values_come_from_the_layer_or_else_from_the_runtime_settings() -> None:
+    table: dict[str, Any] = {
+        "encoder": {"type": "thermometer", "params": {"num_bits": 3}},
+        "layers": [{"type": "random", "node_type": "dwn", "input_size": 12, "output_size": 20, "n": 4}] * 2,
+        "groupsum": {"k": 2},
+        "runtime": {"init_fn": "uniform", "init_kwargs": {"a": 0.25, "b": 0.3}},
+    }
+    table["layers"][1] = {**table["layers"][0], "input_size": 20, "node_init": {"initializer": "zeros"}}
+    first, second = build_from_config(table).lut_layers()
+    table_entries = next(first.bank.parameters()).detach()
+    assert 0.25 <= float(table_entries.min()) < float(table_entries.max()) <= 0.3
+    assert not next(second.bank.parameters()).any()
+    with pytest.raises(ConfigError, match=r"runtime\.init_fn is 'magic'"):
+        build_from_config({**table, "runtime": {"init_fn": "magic"}})
+
+
 def test_without_groupsum_every_output_is_a_class() -> None:
     config = small(groupsum=None)
     model = fitted(config, X[:, :3])

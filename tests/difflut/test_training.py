@@ -18,7 +18,9 @@ import yaml
 
 from difflut import load_model
 from difflut.errors import CheckpointError, ConfigError, DataError
+from difflut.layers import LearnableLayer
 from difflut.registry import REGISTRY
+from difflut.rules.pins import WiredPins
 from difflut.training import EpochReport, StepReport, TrainingConfig, load_training_config, train
 from difflut.training.run_state import RunState
 from difflut.training.trainer import _shuffle
@@ -147,6 +149,38 @@ def die(report):
 config = TrainingConfig.from_dict(yaml.safe_load(sys.argv[1]))
 train(config, sys.argv[2], data_path=sys.argv[3], on_step=die)
 """
+
+
+def test_training_cools_what_is_told_to_cool(data_path: Path, tmp_path: Path) -> None:
+    """Steps are counted over the whole run; what is told nothing stays as it is."""
+    settings = make_settings(epochs=2, batch_size=60)  # 3 steps per epoch
+    settings["model"]["layer_kwargs"] = {"routing_tau": 2.0, "tau_decay_iters": 4, "tau_min": 0.2}
+    settings["model"]["node_type"] = "neurallut"
+    settings["model"]["node_kwargs"] = {"tau_start": 8.0, "tau_decay_iters": 2, "tau_min": 0.05}
+    taus: list[float] = []
+    choose = LearnableLayer.select_pins
+
+    def note(layer: LearnableLayer, features: torch.Tensor) -> WiredPins:
+        if layer.training:
+            taus.append(layer.routing_tau)
+        return choose(layer, features)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LearnableLayer, "select_pins", note)
+        train(TrainingConfig.from_dict(settings), tmp_path / "cooled", data_path=data_path)
+    assert taus[::2] == taus[1::2] == pytest.approx([max(2.0 * 0.1 ** (step / 4), 0.2) for step in range(6)])
+    state = RunState.load(tmp_path / "cooled/last.ckpt").model
+    assert state["layers.0.bank.tau"].item() == pytest.approx(max(8.0 * 0.1 ** (5 / 2), 0.05))
+
+
+def test_cooling_changes_what_is_learned_and_no_cooling_does_not(data_path: Path, tmp_path: Path) -> None:
+    states = []
+    for number, layer_kwargs in enumerate([{}, {"routing_tau": 1.0}, {"tau_min": 1.0}, {"tau_decay_iters": 5}]):
+        settings = make_settings(epochs=2)
+        settings["model"]["layer_kwargs"] = layer_kwargs
+        train(TrainingConfig.from_dict(settings), tmp_path / str(number), data_path=data_path)
+        states.append(RunState.load(tmp_path / str(number) / "last.ckpt").model)
+    assert [equal_states(states[0], other) for other in states[1:]] == [True, True, False]
 
 
 @pytest.mark.parametrize(
