@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -225,12 +226,26 @@ def with_image(graph: LutGraph, words: list[int]) -> LutGraph:
     return other
 
 
+def in_larger_steps(path: Path) -> BaseLUTModel:
+    """The model for input words whose steps mean twice as much: on integers it answers the same."""
+    model = load_model(path)
+    assert isinstance(model, BaseLUTModel)
+    model.config.input_format = {**asdict(model.input_format), "scale": 2 * model.input_format.scale}
+    model.encoder.thresholds.mul_(2)
+    return model
+
+
 def test_models_that_differ_in_more_than_tables_are_refused(models: tuple[Path, Path], tmp_path: Path) -> None:
     out, image = tmp_path / "out", tmp_path / "other.hex"
     assert run("compile", models[0], "-t", "verilog", "-o", out, "--reloadable", "--simulator", "iverilog")[0] == 0
     save_model(make_model(features=4, layer_widths=[40, 12], seed=9), tmp_path / "wiring.pth")
     assert "is not the same; only tables can be reloaded" in refused(
         2, "reload", out, tmp_path / "wiring.pth", "-o", image
+    )
+    save_model(in_larger_steps(models[1]), tmp_path / "scale.pth")
+    step = load_compiled(out).report["input"]["scale"]
+    assert refused(2, "reload", out, tmp_path / "scale.pth", "-o", image) == (
+        f"another network: a step of its input words is {2 * step:g}, that of the hardware {step:g}"
     )
     graph = load_compiled(out).graph
     moved = graph.copy()

@@ -32,4 +32,9 @@ def image_of_model(compiled: CompiledNetwork, model: Path) -> NDArray[np.uint32]
     for one in reloadable_passes(graph, lut_inputs):
         one.apply(graph)
     check_same_but_tables(compiled.graph, graph)
+    made_for = compiled.report["input"]["scale"]
+    if model.suffix != ".json" and reference.scale != made_for:  # a graph file says nothing of what its words stand for
+        raise CompilerError(
+            f"another network: a step of its input words is {reference.scale:g}, that of the hardware {made_for:g}"
+        )
     return make_image(graph)
