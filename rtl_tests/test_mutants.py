@@ -49,8 +49,9 @@ WORD = r"((?:\{[^}]*\}|\w+)(?:\[\d+\])?)"
 VERILOG: dict[str, tuple[str, Change]] = {
     "table bit": (r"(LUT_\d+ = \d+'h)([0-9a-f]+)", flip_hex),
     "table bit of a counter": (r"(LUT_\d+_bit\d_\d+ = \d+'h)([0-9a-f]+)", flip_hex),
+    "table bit of a comparison": (r"(LUT_\d+_(?:right_wins|beats)\w+ = \d+'h)([0-9a-f]+)", flip_hex),
+    "table bit of a choice": (r"(LUT_\d+_(?:index|score)\w+ = \d+'h)([0-9a-f]+)", flip_hex),
     "counter reads a bit twice": (r"(LUT_\d+_bit\d_\d+\[\{)(\w+\[\d+\]), \w+\[\d+\]", r"\1\2, \2"),
-    "bits of a count exchanged": (r"(_count = \{.*?)(\w+\[\d+\]), (\w+\[\d+\])\}", r"\1\3, \2}"),
     "address pins swapped": (r"(LUT_\d+\[\{)(\w+\[\d\]), (\w+\[\d\])", r"\1\3, \2"),
     "wrong bit of a bus": (r"(LUT_\d+\[\{encoder_[qd]\[)(\d)(\])", neighbour),
     "another table": (r"= LUT_\d+\[", "= LUT_4["),
@@ -60,10 +61,6 @@ VERILOG: dict[str, tuple[str, Change]] = {
     "wrong feature": (r"features\[2:0\]", "features[5:3]"),
     "wrong slice": (r"features\[2:0\]", "features[3:1]"),
     "sign ignored": (r"\$signed\((features\[\d:\d\])\) >= \$signed\((3'h\d)\)", r"\1 >= \2"),
-    "ties to the right": (r"(right_wins\d = .*) > ", r"\1 >= "),
-    "comparison reversed": (r"(right_wins\d = .*) > ", r"\1 < "),
-    "multiplexer swapped": (r"\? (.+) : (.+);", r"? \2 : \1;"),
-    "wrong position": (r"(2'd)([012])(?= :| *;)", lambda match: f"{match[1]}{(int(match[2]) + 1) % 3}"),
     "inverted bit": (r"(layer_0_d\[\d+\] = )", r"\1~"),
     "bit stuck at zero": (r"(layer_0_d\[\d+\] = )[^;]*;", r"\g<1>1'b0;"),
     "bit stuck at one": (r"(encoder_d\[\d+\] = )[^;]*;", r"\g<1>1'b1;"),
@@ -75,7 +72,12 @@ VERILOG: dict[str, tuple[str, Change]] = {
     "input left unconnected": (r"    \.(encoder_[qd]|layer_0_[qd])\(\1\),\n", ""),
     "module left out": (r"(?s)  net_layer_0 .*?\);\n", ""),
 }
-VERILOG_ADDERS: dict[str, tuple[str, Change]] = {
+VERILOG_WORDS: dict[str, tuple[str, Change]] = {
+    "bits of a count exchanged": (r"(_count\d = \{.*?)(\w+\[\d+\]), (\w+\[\d+\])\}", r"\1\3, \2}"),
+    "ties to the right": (r"(right_wins\d = .*) > ", r"\1 >= "),
+    "comparison reversed": (r"(right_wins\d = .*) > ", r"\1 < "),
+    "multiplexer swapped": (r"\? (.+) : (.+);", r"? \2 : \1;"),
+    "wrong position": (r"(2'd)([012])(?= :| *;)", lambda match: f"{match[1]}{(int(match[2]) + 1) % 3}"),
     "table bit of a count": (r"(LUT_\d+_count\d_bit\d = \d+'h)([0-9a-f]+)", flip_hex),
     "wrong operand of a sum": (rf"= {WORD} \+ {WORD};", r"= \1 + \1;"),
     "sum to difference": (r" \+ ", " - "),
@@ -94,11 +96,11 @@ VERILOG_CLOCKED: dict[str, tuple[str, Change]] = {
 VHDL: dict[str, tuple[str, Change]] = {
     "table bit": (r'(<= lut\(X")([0-9a-f]+)', flip_hex),
     "table bit of a counter": (r'(class_counts_d\(\d+\) <= lut\(X")([0-9a-f]+)', flip_hex),
+    "table bit of the argmax": (r'(argmax_d\(\d+\) <= lut\(X")([0-9a-f]+)', flip_hex),
     "counter reads a bit twice": (
         r'(class_counts_d\(\d+\) <= lut\(X"\w+", )(\w+\(\d+\)) & \w+\(\d+\)',
         r"\1\2 & \2",
     ),
-    "bits of a count exchanged": (r"(_count <= .*?)(\b\w+\(\d+\)) & (\w+\(\d+\))\)", r"\1\3 & \2)"),
     "address pins swapped": (r'(lut\(X"\w+", )(\w+\(\d\)) & (\w+\(\d\))', r"\1\3 & \2"),
     "wrong bit of a bus": (r'(lut\(X"\w+", encoder_[qd]\()(\d)(\))', neighbour),
     "comparator constant": (r"(?<=\) >= )-?\d", lambda match: str(min(int(match[0]) + 1, 7))),
@@ -106,16 +108,17 @@ VHDL: dict[str, tuple[str, Change]] = {
     "at least to less": (r">=", "<"),
     "wrong feature": (r"features\(2 downto 0\)", "features(5 downto 3)"),
     "sign misread": (r"unsigned\(features", "signed(features"),
-    "ties to the right": (r"(right_wins\d <= .*) > ", r"\1 >= "),
-    "multiplexer swapped": (r"<= (.+) when (.+) else (.+);", r"<= \3 when \2 else \1;"),
-    "wrong position": (r'B"(01|00)" when|B"(01|00)";', lambda match: match[0].replace("0", "1", 1)),
     "inverted bit": (r"(layer_0_d\(\d+\) <= )", r"\1not "),
     "bit stuck at zero": (r"(layer_0_d\(\d+\) <= )[^;]*;", r"\1'0';"),
     "output wired to another word": (r"class_index <= .*;", "class_index <= features(1 downto 0);"),
     "output inverted": (r"class_index <= (.*);", r"class_index <= not \1;"),
     "input left unconnected": (r"( +layer_0_[qd] => )layer_0_[qd],", r"\1(others => '0'),"),
 }
-VHDL_ADDERS: dict[str, tuple[str, Change]] = {
+VHDL_WORDS: dict[str, tuple[str, Change]] = {
+    "bits of a count exchanged": (r"(_count\d <= .*?)(\b\w+\(\d+\)) & (\w+\(\d+\))\)", r"\1\3 & \2)"),
+    "ties to the right": (r"(right_wins\d <= .*) > ", r"\1 >= "),
+    "multiplexer swapped": (r"<= (.+) when (.+) else (.+);", r"<= \3 when \2 else \1;"),
+    "wrong position": (r'B"(01|00)" when|B"(01|00)";', lambda match: match[0].replace("0", "1", 1)),
     "table bit of a count": (r'(class_counts_d\(\d+\) <= lut\(X")([0-9a-f]+)', flip_hex),
     "wrong operand of a sum": (r"\((extend\(.*?, \d\)) \+ (extend\(.*?, \d\))\)", r"(\1 + \1)"),
     "sum to difference": (r" \+ ", " - "),
@@ -134,12 +137,12 @@ SYSTEMVERILOG_CLOCKED = {
 }
 SYSTEMVERILOG_CLOCKED["register removed"] = (r"always_ff @\(posedge clk\)", "always @*")
 MISTAKES = {
-    ("verilog", "none"): VERILOG | VERILOG_ADDERS,
-    ("verilog", "layers"): VERILOG | VERILOG_ADDERS | VERILOG_CLOCKED,
-    ("systemverilog", "none"): VERILOG | VERILOG_ADDERS,
-    ("systemverilog", "layers"): VERILOG | VERILOG_ADDERS | SYSTEMVERILOG_CLOCKED,
-    ("vhdl", "none"): VHDL | VHDL_ADDERS,
-    ("vhdl", "layers"): VHDL | VHDL_ADDERS | VHDL_CLOCKED,
+    ("verilog", "none"): VERILOG | VERILOG_WORDS,
+    ("verilog", "layers"): VERILOG | VERILOG_WORDS | VERILOG_CLOCKED,
+    ("systemverilog", "none"): VERILOG | VERILOG_WORDS,
+    ("systemverilog", "layers"): VERILOG | VERILOG_WORDS | SYSTEMVERILOG_CLOCKED,
+    ("vhdl", "none"): VHDL | VHDL_WORDS,
+    ("vhdl", "layers"): VHDL | VHDL_WORDS | VHDL_CLOCKED,
 }
 KINDS = [
     pytest.param(target, pipeline, kind, id=f"{target}-{pipeline}-{kind}")
@@ -164,7 +167,7 @@ def simulate_all(plan: BuildPlan, graph: LutGraph, folder: Path) -> list[str]:
 def check_mistake(target: str, pipeline: str, kind: str, sites: int, folder: Path) -> None:
     pattern, change = MISTAKES[target, pipeline][kind]
     signed = kind != "sign misread" and (pipeline == "layers" or kind == "sign ignored")
-    good = design(target, pipeline, signed, adders=kind in VERILOG_ADDERS | VHDL_ADDERS)
+    good = design(target, pipeline, signed, adders=kind in VERILOG_WORDS | VHDL_WORDS)
     right = as_answers(good.expected(all_inputs(good.original)), good.plan)
     found = find(good.plan, pattern)
     assert found, f"nothing in the text matches {pattern}"

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node
 from difflut_compiler.ops import Lut, bits_for, complement_table, table_to_bools
-from difflut_compiler.passes import DropDead, ExpandArgMax, ExpandEncoder, ExpandPopCount, FoldConstants, Pass
+from difflut_compiler.passes import (
+    DropDead,
+    ExpandArgMax,
+    ExpandEncoder,
+    ExpandPopCount,
+    ExpandWords,
+    FoldConstants,
+    Pass,
+)
 
 LOAD_BITS = 32
 IMAGE_FILE = "tables.hex"
@@ -60,8 +68,9 @@ def reloadable_passes(graph: LutGraph, lut_inputs: int) -> tuple[Pass, ...]:
     kept = frozenset(graph.layers) - FIXED_LAYERS
     return (
         ExpandPopCount(lut_inputs),
-        ExpandArgMax(),
+        ExpandArgMax(lut_inputs),
         ExpandEncoder(lut_inputs),
+        ExpandWords(lut_inputs),
         FoldConstants(kept),
         DropDead(),
     )

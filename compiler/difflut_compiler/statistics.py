@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Bit, Compare, Concat, Lut, table_to_bools
+from difflut_compiler.ops import Bit, Compare, Lut, table_to_bools
 from difflut_compiler.words import entropies, influences
 
 
@@ -29,9 +29,8 @@ class LayerStatistics:
     input_weight: NDArray[np.float64]
 
 
-def counting_layers(graph: LutGraph) -> set[str]:
-    """The layers whose LUTs count bits: those with the words that such counts end in."""
-    return {graph.node(net).origin.layer for net in graph if isinstance(graph.node(net).op, Concat)}
+COUNTING_LAYERS = frozenset({"class_counts", "argmax"})
+"""The layers of a lowered network that sum votes and compare sums: what LUTs they become is not trained."""
 
 
 def comparing_layers(graph: LutGraph) -> set[str]:
@@ -44,7 +43,7 @@ def comparing_layers(graph: LutGraph) -> set[str]:
 def layer_statistics(graph: LutGraph) -> list[LayerStatistics]:
     """Statistics of every layer that has LUTs and neither counts nor compares words, in the order of the layers."""
     luts_of: dict[str, list[int]] = {}
-    left_out = counting_layers(graph) | comparing_layers(graph)
+    left_out = COUNTING_LAYERS | comparing_layers(graph)
     for net in graph:
         node = graph.node(net)
         if isinstance(node.op, Lut) and node.origin.layer not in left_out:

@@ -11,7 +11,7 @@ from pathlib import Path
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
+from difflut_compiler.passes import EXPAND, OPTIMISE, ExpandWords, run_passes
 from difflut_compiler.schedule import Schedule, schedule
 from difflut_compiler.targets import TARGETS, HardwareTarget
 from difflut_compiler.verify.languages import language_of
@@ -45,7 +45,7 @@ def make_design(shape: Shape = PLAIN, seed: int = 0, *, target: str = "verilog",
 
 
 def design_of(original: LutGraph, *, target: str, pipeline: str, adders: bool = False) -> Design:
-    """Hardware of a graph; with ``adders``, votes are counted by small counters and adders instead of trees of LUTs."""
+    """Hardware of a graph; with ``adders``, by small counters and adders of words, which are compared as such."""
     return _finish(original, _optimise(original, adders=adders), target, pipeline)
 
 
@@ -61,7 +61,8 @@ def _optimise(original: LutGraph, *, adders: bool = False) -> LutGraph:
     run_passes(graph, OPTIMISE, inputs)
     if adders:
         graph = with_adders(graph)
-    run_passes(graph, EXPAND, inputs, repeat=False)
+    passes = [one for one in EXPAND if not (adders and isinstance(one, ExpandWords))]
+    run_passes(graph, passes, inputs, repeat=False)
     return graph
 
 

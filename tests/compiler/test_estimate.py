@@ -89,7 +89,7 @@ def test_a_choice_with_a_constant_is_no_multiplexer() -> None:
     scores = [graph.add(Input(f"score{k}", 3), origin=Origin("input", k)) for k in range(4)]
     best = graph.add(ArgMax(), scores, origin=Origin("argmax", 0))
     graph.add(Output("class_index"), (best,), origin=Origin("output", 0))
-    for step in (ExpandArgMax(), DropDead()):
+    for step in (ExpandArgMax(lut_inputs=4), DropDead()):
         step.apply(graph)
     assert amounts_by_part(graph, 4)["argmax"] == {"greater3": 3, "mux": 2 * 3 + 2}
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from difflut_compiler.errors import CompilerError, GraphError, MismatchError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, AnyOp, ArgMax, Compare, Const, Greater, Input, Lut, Mux, Output, PopCount
+from difflut_compiler.ops import Add, AnyOp, ArgMax, Compare, Concat, Const, Greater, Input, Lut, Mux, Output, PopCount
 from difflut_compiler.passes import EXPAND, LUT_INPUTS, OPTIMISE, PASSES, ExpandPopCount, Pass, PassResult, run_passes
 from tests.compiler.random_graphs import SEEDS, SHAPES, Shape, make_graph, random_inputs, slow_outputs
 
@@ -225,7 +225,7 @@ GOLDEN: dict[str, list[tuple[str, LutGraph, list[str]]]] = {
     ],
     "expand-argmax": [
         (
-            "three meet in two matches",
+            "three meet in one match, in which each meets each",
             build((ArgMax(), (0, 1, 0))),
             [
                 "%4:2 = const value=0 bits=2 () # layers.0[0].position0",
@@ -234,12 +234,49 @@ GOLDEN: dict[str, list[tuple[str, LutGraph, list[str]]]] = {
                 "%7:1 = greater (%0 %1) # layers.0[0].right_wins0",
                 "%8:1 = mux (%7 %0 %1) # layers.0[0].score0",
                 "%9:2 = mux (%7 %4 %5) # layers.0[0].index0",
-                "%10:1 = greater (%8 %0) # layers.0[0].right_wins1",
-                "%11:1 = mux (%10 %8 %0) # layers.0[0].score1",
-                "%12:2 = mux (%10 %9 %6) # layers.0[0].index1",
-                "%3:2 = output name=y (%12) # output[0]",
+                "%10:1 = greater (%0 %0) # layers.0[0].beats_left1",
+                "%11:1 = greater (%1 %0) # layers.0[0].beats_right1",
+                "%12:1 = mux (%7 %10 %11) # layers.0[0].right_wins1",
+                "%13:1 = mux (%12 %8 %0) # layers.0[0].score1",
+                "%14:2 = mux (%12 %9 %6) # layers.0[0].index1",
+                "%3:2 = output name=y (%14) # output[0]",
             ],
         )
+    ],
+    "expand-words": [
+        (
+            "a comparison is a LUT for the lowest three bits, then one for every two",
+            build((Concat(), (0, 1, 0, 1)), (Concat(), (1, 0, 1)), (Greater(), (2, 3))),
+            [
+                "%2:4 = concat (%0 %1 %0 %1) # layers.0[0]",
+                "%3:3 = concat (%1 %0 %1) # layers.0[1]",
+                "%6:1 = const value=0 bits=1 () # layers.0[2].constant0",
+                "%7:1 = lut fan_in=6 table=0x7f3f1f0f07030100 (%0 %1 %0 %1 %0 %1) # layers.0[2].from0",
+                "%4:1 = lut fan_in=3 table=0xb2 (%7 %1 %6) # layers.0[2]",
+                "%5:1 = output name=y (%4) # output[0]",
+            ],
+        ),
+        (
+            "a choice is a LUT per bit",
+            build((Concat(), (0, 1)), (Mux(), (1, 2, 0))),
+            [
+                "%2:2 = concat (%0 %1) # layers.0[0]",
+                "%5:1 = const value=0 bits=1 () # layers.0[1].constant0",
+                "%6:1 = lut fan_in=3 table=0xca (%0 %0 %1) # layers.0[1].bit0",
+                "%7:1 = lut fan_in=3 table=0xca (%1 %5 %1) # layers.0[1].bit1",
+                "%3:2 = concat (%6 %7) # layers.0[1]",
+                "%4:2 = output name=y (%3) # output[0]",
+            ],
+        ),
+        (
+            "a choice of three is one, too",
+            build((Mux(), (0, 1, 0)), (Mux(), (1, 2, 0))),
+            [
+                "%2:1 = lut fan_in=3 table=0xca (%1 %0 %0) # layers.0[0]",
+                "%3:1 = lut fan_in=5 table=0xff00caca (%1 %0 %0 %0 %1) # layers.0[1]",
+                "%4:1 = output name=y (%3) # output[0]",
+            ],
+        ),
     ],
     "expand-encoder": [
         (
@@ -307,6 +344,7 @@ UNCHANGED: dict[str, LutGraph] = {
     "drop-dead": build((Lut(1, 0b01), (0,))),
     "expand-popcount": build((Lut(2, 0b0110), (0, 1))),
     "expand-argmax": build((PopCount(), (0, 1))),
+    "expand-words": build((PopCount(), (0, 1)), (Greater(), (0, 2))),
     "expand-encoder": build((Input("x", 8), ()), (Compare(36), (2,)), (Compare(128), (2,)), (Lut(2, 0b0110), (3, 4))),
 }
 

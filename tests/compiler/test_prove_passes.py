@@ -30,7 +30,9 @@ from difflut_compiler.passes import (
     LUT_INPUTS,
     OPTIMISE,
     PASSES,
+    ExpandArgMax,
     ExpandPopCount,
+    Pass,
     PassResult,
     PassStep,
     run_passes,
@@ -53,7 +55,11 @@ def all_steps(shape: Shape, seed: int) -> list[PassStep]:
 
 
 def only_step(name: str, graph: LutGraph) -> PassStep:
-    (step,) = run_passes(graph, [PASSES[name]], all_inputs(graph), repeat=False)
+    return step_of(PASSES[name], graph)
+
+
+def step_of(one: Pass, graph: LutGraph) -> PassStep:
+    (step,) = run_passes(graph, [one], all_inputs(graph), repeat=False)
     return step
 
 
@@ -377,24 +383,78 @@ ARGMAX_SPOILERS: dict[str, Callable[[PassStep], PassStep]] = {
 }
 
 
-@pytest.mark.parametrize("spoil", ARGMAX_SPOILERS)
-def test_a_wrong_tournament_is_refused(spoil: str, tmp_path: Path) -> None:
+def compare_twice_with(side: str) -> Callable[[PassStep], PassStep]:
+    """Whether the last one wins is by its match with ``side``, whichever of the two is better."""
+
+    def spoil(step: PassStep) -> PassStep:
+        wins, match = net_of(step, "right_wins1"), net_of(step, f"beats_{side}1")
+        return doctor(step, wins, operands=(step.after[wins].operands[0], match, match))
+
+    return spoil
+
+
+def worse_one_counts(step: PassStep) -> PassStep:
+    return swap(step, "right_wins1", 1, 2)
+
+
+def judge_by_own_match(step: PassStep) -> PassStep:
+    wins = net_of(step, "right_wins1")
+    return doctor(step, wins, operands=(net_of(step, "beats_right1"), *step.after[wins].operands[1:]))
+
+
+MATCH_OF_THREE_SPOILERS: dict[str, Callable[[PassStep], PassStep]] = {
+    "only the left one is met": compare_twice_with("left"),
+    "only the right one is met": compare_twice_with("right"),
+    "the worse one counts": worse_one_counts,
+    "another match says which is better": judge_by_own_match,
+    "a comparison the other way round": lambda step: swap(step, "beats_right1", 0, 1),
+}
+SPOILERS = [(4, spoil) for spoil in ARGMAX_SPOILERS.values()] + [
+    (6, spoil) for spoil in MATCH_OF_THREE_SPOILERS.values()
+]
+
+
+@pytest.mark.parametrize(("lut_inputs", "spoil"), SPOILERS, ids=[*ARGMAX_SPOILERS, *MATCH_OF_THREE_SPOILERS])
+def test_a_wrong_tournament_is_refused(lut_inputs: int, spoil: Callable[[PassStep], PassStep], tmp_path: Path) -> None:
     graph = vote_graph(3)
     inputs = all_inputs(graph)
     expected = slow_outputs(graph, inputs)
-    step = only_step("expand-argmax", graph)
+    step = step_of(ExpandArgMax(lut_inputs), graph)
     assert prove_step(step, tmp_path).by_rule == 1
-    doctored = ARGMAX_SPOILERS[spoil](step)
+    doctored = spoil(step)
     assert slow_outputs(doctored.after, inputs) != expected, "this step is not wrong"
     with pytest.raises(MismatchError, match="pass expand-argmax"):
         prove_step(doctored, tmp_path)
 
 
+@pytest.mark.parametrize("lut_inputs", [4, 6])
 @pytest.mark.parametrize("classes", range(2, 13))
-def test_tournaments_of_every_size_are_accepted(classes: int, tmp_path: Path) -> None:
+def test_tournaments_of_every_size_are_accepted(classes: int, lut_inputs: int, tmp_path: Path) -> None:
     graph = vote_graph(classes)
-    (step,) = run_passes(graph, [PASSES["expand-argmax"]], random_inputs(graph, 20), repeat=False)
+    (step,) = run_passes(graph, [ExpandArgMax(lut_inputs)], random_inputs(graph, 20), repeat=False)
     assert prove_step(step, tmp_path).by_rule == 1
     kinds = [node.op for node in step.after.values()]
-    assert kinds.count(Greater()) == classes - 1
-    assert kinds.count(Mux()) == 2 * (classes - 1)
+    threes = matches_of_three(classes) if lut_inputs == 6 else 0
+    assert kinds.count(Greater()) == classes - 1 + threes
+    assert kinds.count(Mux()) == 2 * (classes - 1) + threes
+
+
+def matches_of_three(classes: int) -> int:
+    """Three meet as long as there are three; one or two who are left over go on alone or meet."""
+    return classes // 3 + matches_of_three(-(-classes // 3)) if classes > 2 else 0
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_words_of_bits_become_proven_luts(classes: int, tmp_path: Path) -> None:
+    graph = vote_graph(classes)
+    steps = run_passes(graph, EXPAND, random_inputs(graph, 200), repeat=False)
+    (step,) = [step for step in steps if step.name == "expand-words"]
+    proof = prove_step(step, tmp_path)
+    words = [net for net, node in step.before.items() if isinstance(node.op, Greater | Mux)]
+    assert proof.by_sat == len(words)
+    assert not any(isinstance(graph.node(net).op, Greater | Mux) for net in graph)
+    lut = next(net for net in words if isinstance(step.after[net].op, Lut))
+    op = step.after[lut].op
+    assert isinstance(op, Lut)
+    with pytest.raises(MismatchError, match="pass expand-words changed the function of a net"):
+        prove_step(doctor(step, lut, op=Lut(op.fan_in, op.table ^ 1)), tmp_path)

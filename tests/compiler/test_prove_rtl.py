@@ -176,19 +176,19 @@ CHANGES: dict[str, Callable[[LutGraph, int], bool]] = {
     "table bit": flip_table,
     "threshold": move_threshold,
     "LUT pins swapped": swap_operands(Lut, 0, 1),
-    "comparison swapped": swap_operands(Greater, 0, 1),
-    "multiplexer swapped": swap_operands(Mux, 1, 2),
     "LUT reads a pin twice": same_operand_twice(Lut),
     "table bit of a counter": flip_counter_table,
     "bits of a count swapped": swap_operands(Concat, 0, 1),
     "count joins a bit twice": same_operand_twice(Concat),
-    "constant": next_constant,
 }
-ADDER_CHANGES = {
+WORD_CHANGES = {
+    "comparison swapped": swap_operands(Greater, 0, 1),
+    "multiplexer swapped": swap_operands(Mux, 1, 2),
+    "constant": next_constant,
     "sum of the same twice": same_operand_twice(Add),
 }
 CLOCKED_CHANGES = {"register missing": skip_register, "register too many": add_register}
-ALL_CHANGES = CHANGES | ADDER_CHANGES | CLOCKED_CHANGES
+ALL_CHANGES = CHANGES | WORD_CHANGES | CLOCKED_CHANGES
 
 
 def mutants(design: Design, change: Callable[[LutGraph, int], bool]) -> list[tuple[BuildPlan, bool]]:
@@ -214,10 +214,10 @@ def check_change(name: str, design: Design, folder: Path, limit: int) -> None:
 
 
 @pytest.mark.parametrize("target", HDL_TARGETS)
-@pytest.mark.parametrize("change", CHANGES | ADDER_CHANGES)
+@pytest.mark.parametrize("change", CHANGES | WORD_CHANGES)
 def test_hardware_of_another_graph_is_refused(change: str, target: str, tmp_path: Path) -> None:
     need_for_target(target)
-    design = design_of(small_graph(True), target=target, pipeline="none", adders=change in ADDER_CHANGES)
+    design = design_of(small_graph(True), target=target, pipeline="none", adders=change in WORD_CHANGES)
     check_change(change, design, tmp_path, limit=2)
 
 
@@ -236,7 +236,7 @@ def test_every_visible_change_is_refused(seed: int, change: str, target: str, tm
     need_for_target(target)
     shape = Shape(features=2, bits=2, signed=True, thresholds=3, widths=(10, 30), max_fan_in=5, classes=3)
     pipeline = "layers" if change in CLOCKED_CHANGES else "none"
-    design = design_of(make_graph(shape, seed), target=target, pipeline=pipeline, adders=change in ADDER_CHANGES)
+    design = design_of(make_graph(shape, seed), target=target, pipeline=pipeline, adders=change in WORD_CHANGES)
     if not any(shows for _, shows in mutants(design, ALL_CHANGES[change])):
         return  # this graph has no such operation
     check_change(change, design, tmp_path, limit=1000)

@@ -10,6 +10,7 @@ from difflut_compiler.passes.drop_unused_inputs import DropUnusedInputs
 from difflut_compiler.passes.expand_argmax import ExpandArgMax
 from difflut_compiler.passes.expand_encoder import ExpandEncoder
 from difflut_compiler.passes.expand_popcount import ExpandPopCount
+from difflut_compiler.passes.expand_words import ExpandWords
 from difflut_compiler.passes.fold_constants import FoldConstants
 from difflut_compiler.passes.merge_duplicates import MergeDuplicates
 from difflut_compiler.passes.pack_luts import PackLuts
@@ -39,8 +40,9 @@ def expanding_passes(lut_inputs: int = 6) -> tuple[Pass, ...]:
     """The passes that turn sums, argmax and encoder into hardware with LUTs of so many inputs, to be run once."""
     return (
         ExpandPopCount(lut_inputs),
-        ExpandArgMax(),
+        ExpandArgMax(lut_inputs),
         ExpandEncoder(lut_inputs),
+        ExpandWords(lut_inputs),
         FoldConstants(),
         AbsorbInverters(),
         MergeDuplicates(),
@@ -66,6 +68,7 @@ __all__ = [
     "ExpandArgMax",
     "ExpandEncoder",
     "ExpandPopCount",
+    "ExpandWords",
     "FoldConstants",
     "MergeDuplicates",
     "PackLuts",

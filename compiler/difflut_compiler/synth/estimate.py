@@ -23,7 +23,7 @@ from pathlib import Path
 from difflut_compiler.figures import Estimate
 from difflut_compiler.graph import LutGraph, Node
 from difflut_compiler.ops import Add, Compare, Const, Greater, Input, Lut, Mux, PopCount, Register
-from difflut_compiler.statistics import counting_layers
+from difflut_compiler.statistics import COUNTING_LAYERS
 from difflut_compiler.synth.families import FAMILIES, Family
 
 MODELS = Path(__file__).with_name("cost_models.json")
@@ -39,14 +39,14 @@ Amounts = Mapping[str, int]
 def amounts_by_part(graph: LutGraph, lut_inputs: int) -> dict[str, Amounts]:
     """What the LUTs of every layer are estimated from, for LUTs of ``lut_inputs`` inputs.
 
-    LUTs that count bits are a kind of their own: cut into smaller LUTs, they need fewer than a trained table does.
+    LUTs that count bits or compare counts are a kind of their own: cut into smaller LUTs, they need fewer than a
+    trained table does.
     """
     parts: dict[str, Counter[str]] = {}
-    counting = counting_layers(graph)
     for net in graph:
         node = graph.node(net)
         kind, amount = _area_amount(graph, node, lut_inputs)
-        if isinstance(node.op, Lut) and node.origin.layer in counting:
+        if isinstance(node.op, Lut) and node.origin.layer in COUNTING_LAYERS:
             kind = kind.replace("lut", "counter")
         if amount:
             parts.setdefault(node.origin.layer, Counter())[kind] += amount

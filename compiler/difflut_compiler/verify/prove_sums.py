@@ -121,36 +121,46 @@ def _weighted_pins(luts: Sequence[tuple[AnyOp, int]], pins: int, modulus: int) -
 def check_tournament(step: PassStep, argmax: Node, root: int) -> None:
     """A tournament is the argmax if neighbours meet and the right one wins only when strictly greater.
 
-    By induction each match yields score and position of the first greatest among the operands below it: the left side
-    holds the lower positions and keeps the lead on a tie.
+    By induction each choice yields score and position of the first greatest among the operands below it: the left side
+    holds the lower positions and keeps the lead on a tie. Where the left side is itself a choice, the right one may
+    meet both that it is between; then the choice says which of these comparisons counts.
     """
 
     def fail(net: int) -> MismatchError:
-        return MismatchError(f"pass {step.name}: {step.after[net].origin} is not a match of the tournament")
+        return MismatchError(f"pass {step.name}: {step.after[net].origin} is no part of the tournament")
 
-    def walk(index: int) -> tuple[int, range]:
-        """The score net that belongs to an index net, and the range of positions that it decides between."""
+    def walk(index: int) -> range:
+        """Find the score net of an index net; returns the range of positions that it decides between."""
         node = step.after[index]
         if isinstance(node.op, Const):
             position = node.op.value
             if position >= len(argmax.operands):
                 raise fail(index)
-            return argmax.operands[position], range(position, position + 1)
+            score_of[index] = argmax.operands[position]
+            return range(position, position + 1)
         if not isinstance(node.op, Mux):
             raise fail(index)
         wins, left, right = node.operands
-        left_score, left_range = walk(left)
-        right_score, right_range = walk(right)
-        match = step.after[wins]
-        if not isinstance(match.op, Greater) or match.operands != (left_score, right_score):
-            raise fail(wins)
+        left_range, right_range = walk(left), walk(right)
+        check_comparison(wins, left, score_of[right])
         if left_range.stop != right_range.start:
             raise fail(index)
         # The final has no score, and nothing asks for it.
-        score = scores.get((wins, left_score, right_score), -1)
-        return score, range(left_range.start, right_range.stop)
+        score_of[index] = scores.get((wins, score_of[left], score_of[right]), -1)
+        return range(left_range.start, right_range.stop)
+
+    def check_comparison(wins: int, left: int, right_score: int) -> None:
+        """Make sure that ``wins`` says whether ``right_score`` is greater than the score of the index net ``left``."""
+        match, choice = step.after[wins], step.after[left]
+        if isinstance(match.op, Greater) and match.operands == (score_of[left], right_score):
+            return
+        if not (isinstance(match.op, Mux) and isinstance(choice.op, Mux) and match.operands[0] == choice.operands[0]):
+            raise fail(wins)
+        for comparison, side in zip(match.operands[1:], choice.operands[1:], strict=True):
+            check_comparison(comparison, side, right_score)
 
     scores = {node.operands: net for net, node in step.after.items() if isinstance(node.op, Mux)}
-    _, positions = walk(root)
+    score_of: dict[int, int] = {}
+    positions = walk(root)
     if positions != range(len(argmax.operands)) or step.after[root].width != argmax.width:
         raise MismatchError(f"pass {step.name}: the tournament of {argmax.origin} leaves out operands")
