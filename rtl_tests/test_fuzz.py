@@ -130,6 +130,14 @@ def test_a_network_that_costs_more_than_its_budget_is_found(monkeypatch: pytest.
         fuzz.check_budgets(graph, always_wrong, drawn)
 
 
+@pytest.mark.parametrize("seed", [40183, 40428])
+def test_blocks_that_icarus_misread(seed: int, tmp_path: Path) -> None:
+    """With ``always_comb`` the first made Icarus Verilog 11 abort, and in the second a bit was undefined."""
+    for tool in ("iverilog", "cocotb"):
+        need(tool)
+    fuzz.check(fuzz.draw(seed), ["systemverilog"], tmp_path)
+
+
 def test_a_failure_prints_how_to_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise AssertionError("c: 3 of 150 answers are wrong")

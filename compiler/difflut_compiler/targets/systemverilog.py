@@ -10,9 +10,12 @@ from difflut_compiler.targets.verilog import Dialect, Verilog
 
 @dataclass(frozen=True)
 class SystemVerilog(Verilog):
-    """SystemVerilog-2012: like Verilog, with ``logic``, ``always_comb`` and ``always_ff``."""
+    """SystemVerilog-2012: like Verilog, with ``logic`` and ``always_ff``.
+
+    Not with ``always_comb``: Icarus Verilog 11 makes undefined bits of some such blocks, and aborts on others.
+    """
 
     name: ClassVar[str] = "systemverilog"
     suffix: ClassVar[str] = ".sv"
     language: ClassVar[str] = "systemverilog"
-    dialect: ClassVar[Dialect] = Dialect("logic", "logic", "always_comb", "always_ff @(posedge clk)")
+    dialect: ClassVar[Dialect] = Dialect("logic", "logic", "always @*", "always_ff @(posedge clk)")
