@@ -298,6 +298,49 @@ def test_trees_of_counters_are_accepted(bits: int, offset: int, lut_inputs: int,
     assert prove_step(step, tmp_path).by_rule == 1
 
 
+# -- sums in fewer bits ------------------------------------------------------------------------------------------------
+
+
+def adder_graph(bits: int) -> LutGraph:
+    """Whether the sum of two words of three bits, in so many bits, is greater than 7."""
+    graph = LutGraph("g", ["input", "layers.0", "output"])
+    words = [graph.add(Input(f"x{index}", 3), origin=Origin("input", index)) for index in range(2)]
+    total = graph.add(Add(bits), words, origin=Origin("layers.0", 0))
+    seven = graph.add(Const(7, 3), origin=Origin("layers.0", 1))
+    more = graph.add(Greater(), (seven, total), origin=Origin("layers.0", 2))
+    graph.add(Output("y"), (more,), origin=Origin("output", 0))
+    return graph
+
+
+def resize_sum(graph: LutGraph, bits: int, by_new_net: bool) -> PassStep:
+    """The sum of :func:`adder_graph` made in another number of bits, in place or by a net that replaces it."""
+    before = graph.snapshot()
+    total, operands = 2, before[2].operands
+    replaced = {}
+    if by_new_net:
+        replaced[total] = graph.add(Add(bits), operands, origin=Origin("layers.0", 3))
+        graph.redirect(replaced)
+    else:
+        graph.replace(total, Add(bits), operands)
+    graph.verify()
+    return PassStep("resize", before, graph.snapshot(), replaced, 0.0)
+
+
+@pytest.mark.parametrize("by_new_net", [False, True])
+@pytest.mark.parametrize(("old", "new"), [(4, 3), (5, 4), (3, 4), (4, 6)])
+def test_a_sum_may_not_lose_its_carry(old: int, new: int, by_new_net: bool, tmp_path: Path) -> None:
+    graph = adder_graph(old)
+    inputs = all_inputs(graph)
+    answers = slow_outputs(graph, inputs)
+    step = resize_sum(graph, new, by_new_net)
+    assert (slow_outputs(graph, inputs) == answers) == (min(old, new) > 3)
+    if min(old, new) > 3:
+        assert prove_step(step, tmp_path).by_sat >= 1
+    else:
+        with pytest.raises(MismatchError, match="resize changed the function of a net"):
+            prove_step(step, tmp_path)
+
+
 # -- the argmax --------------------------------------------------------------------------------------------------------
 
 

@@ -66,7 +66,7 @@ class Blif:
 
 
 def write_gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool, result: Word) -> None:
-    """Write gates that compute ``op`` of ``operands`` into the nets named ``result``."""
+    """Write gates that compute ``op`` of ``operands`` into the nets named ``result``; those beyond its width are 0."""
     if isinstance(op, Lut):
         first, *result = result
         word = []
@@ -78,6 +78,7 @@ def write_gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool, r
 
 
 def _gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool) -> Word:
+    """The bits of the result: never more than ``op`` is wide, also where a sum has a carry beyond that."""
     match op:
         case Compare():
             return [_at_least(blif, operands[0], op.threshold, signed)]
@@ -88,7 +89,7 @@ def _gates(blif: Blif, op: AnyOp, operands: Sequence[Word], signed: bool) -> Wor
         case Concat():
             return [operand[0] for operand in operands]
         case Add():
-            return _add(blif, operands[0], operands[1])
+            return _add(blif, operands[0], operands[1])[: op.bits]
         case Greater():
             return [_greater(blif, operands[1], operands[0])]
         case Mux():
