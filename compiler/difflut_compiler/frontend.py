@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import difflut
 from difflut.data import read_options
-from difflut.layers import BaseLUTLayer, ConvolutionalLayer, LutStage, TableBank, WiredBank
+from difflut.layers import BaseLUTLayer, ConvolutionalLayer, LutStage, OrPool2d, TableBank, WiredBank
 from difflut.nodes import LutNode
 from difflut.rules.pins import Pins, gather_pins
 from difflut_compiler.accuracy import LabelledData
@@ -24,6 +24,11 @@ from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import class_count_nets, name_banks, trace_lowering
 from difflut_compiler.verify.ladder import LayerAnswers, ModelAnswers
+
+OBSERVED_STAGES = (BaseLUTLayer, ConvolutionalLayer, OrPool2d)
+"""The stages whose wiring is seen at work; others are taken at their word."""
+VALUES_AT_ONCE = 1 << 24
+"""Bits that a stage is given in one go while its wiring is observed, to bound the memory that takes."""
 
 BankNets = Mapping[str, Sequence[Sequence[int]]]
 """The nets of the output bits of every bank, by the name of its stage."""
@@ -104,8 +109,9 @@ def _stage_answers(
     banks = stage.wired_banks()
     names = name_banks(name, len(banks))
     seen = [None] * (len(banks) - 1) + [bits]
+    observed = isinstance(stage, OBSERVED_STAGES)
     return [
-        LayerAnswers(bank_name, nets, answered, _all_answers(wired), pins)
+        LayerAnswers(bank_name, nets, answered, _all_answers(wired), pins, observed)
         for bank_name, nets, answered, wired, pins in zip(names, bank_nets, seen, banks, wiring, strict=True)
     ]
 
@@ -123,13 +129,42 @@ def _all_answers(wired: WiredBank) -> NDArray[np.bool_]:
 def trace_wiring(name: str, stage: LutStage, shape: Sequence[int]) -> list[NDArray[np.int64]]:
     """What the pins of every bank of a stage read, ``(outputs, n)`` as in :class:`LayerAnswers`.
 
-    It is not asked but observed: the stage runs on one sample of ``shape`` in which every bit is its own number, from 1
-    on, so that 0 is the constant, and its banks note what they read and answer by numbers, too. Stages that do not ask
-    every bank once, for all of its look-up tables, are taken at their word.
+    For :data:`OBSERVED_STAGES`, it is not asked but observed on samples of ``shape``.
+    """
+    if isinstance(stage, OrPool2d):
+        _check_windows(name, stage, shape)
+    if isinstance(stage, BaseLUTLayer | ConvolutionalLayer):
+        return _follow_pins(name, stage, shape)
+    return [_each_output(wired.bank, wired.pins) for wired in stage.wired_banks()]
+
+
+def _check_windows(name: str, stage: OrPool2d, shape: Sequence[int]) -> None:
+    """The trees of a pooling stage join the bits of its windows: those that alone make its answer 1, one by one."""
+    inputs = math.prod(shape)
+    reads = torch.arange(inputs).unsqueeze(1)  # by output bit of the bank before, -1 for nothing
+    for wired in stage.wired_banks():
+        nothing = torch.full((1, reads.shape[1]), -1)
+        reads = torch.cat((reads, nothing))[wired.pins].flatten(1)  # a pin of -1 takes the last row
+    at_once = max(1, VALUES_AT_ONCE // inputs)
+    for first in range(0, inputs, at_once):
+        count = min(at_once, inputs - first)
+        alone = torch.zeros(count, inputs)
+        alone[torch.arange(count), torch.arange(first, first + count)] = 1
+        answers = stage(alone.view(count, *shape)).flatten(1)
+        expected = torch.zeros(count, len(reads))
+        output, place = torch.nonzero((reads >= first) & (reads < first + count), as_tuple=True)
+        expected[reads[output, place] - first, output] = 1
+        if not torch.equal(answers, expected):
+            raise MismatchError(f"{name} does not pool the bits that its look-up tables read")
+
+
+def _follow_pins(name: str, stage: LutStage, shape: Sequence[int]) -> list[NDArray[np.int64]]:
+    """What the pins of a stage read that asks every bank once, for all of its look-up tables.
+
+    It runs on one sample in which every bit is its own number, from 1 on, so that 0 is the constant, and its banks note
+    what they read and answer by numbers, too.
     """
     banks = list(stage.banks().values())
-    if not isinstance(stage, BaseLUTLayer | ConvolutionalLayer):
-        return [_each_output(wired.bank, wired.pins) for wired in stage.wired_banks()]
     traced: list[tuple[LutNode, NDArray[np.int64]]] = []
 
     def follow(bank: LutNode, pins: Pins) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,17 @@ import torch
 from torch import Tensor
 
 from difflut import save_model
-from difflut.layers import BaseLUTLayer, ConvolutionalLayer, ConvolutionConfig, LearnableLayer, RandomLayer
+from difflut.layers import (
+    BaseLUTLayer,
+    ConvolutionalLayer,
+    ConvolutionConfig,
+    LearnableLayer,
+    OrPool2d,
+    RandomLayer,
+    WiredBank,
+)
 from difflut.rules import Pins, WiredPins
+from difflut_compiler import frontend
 from difflut_compiler.driver import CompileRequest, compile_model
 from difflut_compiler.emit import emit
 from difflut_compiler.errors import CompilerError, GraphError, MismatchError
@@ -34,7 +44,7 @@ from difflut_compiler.verify.prove_files import prove_whole
 from difflut_compiler.verify.prove_passes import prove_step
 from difflut_compiler.verify.vectors import make_vectors
 from tests.compiler.designs import HDL_TARGETS, Design, edit, is_proven, make_design
-from tests.compiler.models import make_model
+from tests.compiler.models import make_convnet, make_model
 from tests.compiler.needs import need_for_target
 from tests.compiler.random_graphs import Shape, make_graph, random_inputs
 
@@ -240,6 +250,42 @@ def test_a_stage_that_changes_what_its_tables_answer_is_noticed() -> None:
     layer = Negated(config, "dwn", n_inputs_per_node=2, image_shape=(1, 3, 3))
     with pytest.raises(MismatchError, match="stage does not answer what its last look-up tables do"):
         trace_wiring("stage", layer.eval(), (1, 3, 3))
+
+
+@pytest.mark.parametrize("values_at_once", [1 << 24, 100])
+@pytest.mark.parametrize("stride", [None, 1, 3])
+def test_the_windows_of_pooling_are_observed(
+    stride: int | None, values_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontend, "VALUES_AT_ONCE", values_at_once)
+    stage = OrPool2d(3, stride, image_shape=(2, 5, 6))
+    banks = stage.wired_banks()
+    traced = trace_wiring("pool", stage, (2, 5, 6))
+    assert all(np.array_equal(pins, wired.pins) for pins, wired in zip(traced, banks, strict=True))
+    assert len(banks) == 2  # a window of nine bits takes two levels
+    for bank, read in ((0, 0), (0, -1), (1, 0)):
+        pins = banks[bank].pins.clone()
+        pins[-1, 1] = read if read != pins[-1, 0] else pins[-1, 0]
+        changed = [dataclasses.replace(wired, pins=pins) if wired is banks[bank] else wired for wired in banks]
+        monkeypatch.setattr(OrPool2d, "wired_banks", lambda _, changed=changed: changed)
+        with pytest.raises(MismatchError, match="pool does not pool the bits that its look-up tables read"):
+            trace_wiring("pool", stage, (2, 5, 6))
+
+
+def test_wrong_windows_fail_the_first_rung(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Lowering and check ask the same method; bits that are rarely 1 do not show on vectors that it is wrong."""
+    save_model(make_convnet(), tmp_path / "model.pth")
+    ask = OrPool2d.wired_banks
+
+    def lose_last_pixel(stage: OrPool2d) -> list[WiredBank]:
+        first, *others = ask(stage)
+        pins = first.pins.clone()
+        pins[:, 3] = pins[:, 2]
+        return [dataclasses.replace(first, pins=pins), *others]
+
+    monkeypatch.setattr(OrPool2d, "wired_banks", lose_last_pixel)
+    with pytest.raises(MismatchError, match=r"layers\.1 does not pool the bits"):
+        read_reference(tmp_path / "model.pth", "net", None)
 
 
 # -- names from a graph file -------------------------------------------------------------------------------------------

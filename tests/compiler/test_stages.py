@@ -102,7 +102,10 @@ def first_rung(model: StagedModel, change: Callable[[LutGraph, LoadedModel], Non
     answers = type(answers)(graph.evaluate(vectors.inputs)["class_index"], votes, "")
     layers = loaded.layer_answers(vectors.made, bank_nets)
     assert [layer.name for layer in layers] == ["encoder", "layers.0", "layers.1.bank0", "layers.1"]
-    return check_lowering(graph, count_nets, vectors.inputs, answers, layers, "vectors").comparisons
+    finding = check_lowering(graph, count_nets, vectors.inputs, answers, layers, "vectors")
+    # A stage that asks its banks position by position is not observed, and the certificate says so.
+    assert "the wires of layers.1.bank0, layers.1 as the model lists them" in finding.reason
+    return finding.comparisons
 
 
 def test_the_graph_answers_as_the_model(model: StagedModel) -> None:

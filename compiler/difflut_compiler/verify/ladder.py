@@ -45,7 +45,8 @@ class LayerAnswers:
 
     ``nets`` are its output bits in the graph. ``tables`` ``(width, 2**n)`` are its answers at every address, and
     ``pins`` ``(width, n)`` the bits of the bank before that make the address, -1 for the constant 0; None for an
-    encoder. ``bits`` is None for a bank inside a stage, whose answers on vectors the model does not show.
+    encoder. ``bits`` is None for a bank inside a stage, whose answers on vectors the model does not show. ``observed``
+    is False if ``pins`` are what the stage says of itself, which nobody has seen at work.
     """
 
     name: str
@@ -53,6 +54,7 @@ class LayerAnswers:
     bits: NDArray[np.bool_] | None
     tables: NDArray[np.bool_] | None
     pins: NDArray[np.int64] | None
+    observed: bool = True
 
 
 def check_lowering(
@@ -81,6 +83,9 @@ def check_lowering(
             )
     compared = counts.size + found.size + _check_layers(graph, inputs, layers)
     reason = f"votes and class on {what}; every threshold, wire and table entry of every layer"
+    believed = [layer.name for layer in layers if not layer.observed]
+    if believed:
+        reason += f"; the wires of {', '.join(believed)} as the model lists them, seen at work on the vectors only"
     return Finding(require_some(compared, "the comparison with the model"), reason, "torch", answers.library_version)
 
 
