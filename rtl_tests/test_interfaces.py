@@ -280,6 +280,12 @@ def test_a_compile_with_an_interface_and_scores(target: str, interface: str, tmp
     assert report["interface"] == asdict(Interface(interface, 8))
     assert f"the {interface} interface around it is left to the simulation" in (out / "certificate.json").read_text()
     assert load_compiled(out).plan.interface == Interface(interface, 8)
+    rungs = json.loads((out / "certificate.json").read_text())["rungs"]
+    (simulated,) = [rung["reason"] for rung in rungs if rung["id"] == 4]
+    is_stream = interface == "axi-stream"
+    assert ("answers in order, none lost" in simulated, "after exactly" in simulated) == (is_stream, not is_stream)
+    for name in ("summary.txt", "report.html"):
+        assert ("one sample per 2 beats" in (out / name).read_text()) == is_stream
 
 
 @pytest.mark.parametrize("target", ["verilog", "vhdl"])

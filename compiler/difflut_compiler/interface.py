@@ -73,6 +73,29 @@ class Interface:
         """Beats of one sample."""
         return -(-feature_bits // self.stream_bits)
 
+    def describe_latency(self, latency_cycles: int, feature_bits: int) -> str:
+        """How long the network takes and how often it gets a sample."""
+        if self.kind == "axi-stream":
+            network = f"{count_cycles(latency_cycles)} in the network" if latency_cycles else "combinational network"
+            beats = self.beats(feature_bits)
+            return f"{network}, then a FIFO; one sample per {f'{beats} beats' if beats > 1 else 'beat'}"
+        return f"{count_cycles(latency_cycles)}, one sample per cycle" if latency_cycles else "combinational"
+
+    def describe_timing(self, latency_cycles: int) -> str:
+        """What the bench of the interface makes sure of, beside the answers themselves: when they come."""
+        if self.kind == "axi-stream":
+            return "answers in order, none lost and none twice, while sender and receiver pause at random"
+        if not latency_cycles:
+            return "combinational"
+        if self.clock_enable:
+            return f"each answer after exactly {count_cycles(latency_cycles)} with enable"
+        return f"each answer after exactly {count_cycles(latency_cycles)}"
+
+
+def count_cycles(cycles: int) -> str:
+    """``4 clock cycles``"""
+    return f"{cycles} clock cycle{'' if cycles == 1 else 's'}"
+
 
 PLAIN = Interface()
 LOAD_PORTS = ("load", "load_address", "load_data")

@@ -92,9 +92,9 @@ def _circuit_table(result: CompileResult) -> Table:
     table = Table(title=f"{result.plan.top} ({result.plan.target})", title_justify="left", show_header=False, box=None)
     port = result.input_port
     sign = "signed" if port.signed else "unsigned"
-    latency = result.plan.latency_cycles
+    plan = result.plan
     table.add_row("input", f"{port.features} {sign} words of {port.bits} bits, {port.scale:g} per step")
-    table.add_row("latency", f"{latency} clock cycles, one sample per cycle" if latency else "combinational")
+    table.add_row("latency", plan.interface.describe_latency(plan.latency_cycles, plan.feature_bits))
     table.add_row("LUTs in the network", _before_after(result, "lut"))
     table.add_row("comparators", _before_after(result, "compare"))
     by_layer = ", ".join(f"{layer} {count}" for layer, count in result.size.lut6_by_layer.items() if count)

@@ -12,6 +12,7 @@ import pytest
 from difflut_compiler.errors import CompilerError, GraphError, MismatchError, NotCheckedError, ToolMissingError
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
+from difflut_compiler.interface import Interface
 from difflut_compiler.lower import class_count_nets
 from difflut_compiler.passes import OPTIMISE, run_passes
 from difflut_compiler.schedule import schedule
@@ -160,3 +161,41 @@ def test_vectors_are_the_same_every_time_and_end_with_the_data() -> None:
     assert (first.inputs == second.inputs).all()
     assert (first.inputs[-7:] == data).all()
     assert first.describe().endswith(", 7 data samples")
+
+
+# -- what is said about time -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("interface", "latency_cycles", "latency", "timing"),
+    [
+        (Interface(), 3, "3 clock cycles, one sample per cycle", "each answer after exactly 3 clock cycles"),
+        (Interface(), 1, "1 clock cycle, one sample per cycle", "each answer after exactly 1 clock cycle"),
+        (Interface(), 0, "combinational", "combinational"),
+        (Interface("valid"), 3, "3 clock cycles, one sample per cycle", "each answer after exactly 3 clock cycles"),
+        (
+            Interface(clock_enable=True),
+            3,
+            "3 clock cycles, one sample per cycle",
+            "each answer after exactly 3 clock cycles with enable",
+        ),
+        # The FIFO, and who waits for whom, decide when an answer comes; the bench looks at their order.
+        (
+            Interface("axi-stream", 32),
+            3,
+            "3 clock cycles in the network, then a FIFO; one sample per 4 beats",
+            "answers in order, none lost and none twice, while sender and receiver pause at random",
+        ),
+        (
+            Interface("axi-stream", 128),
+            0,
+            "combinational network, then a FIFO; one sample per beat",
+            "answers in order, none lost and none twice, while sender and receiver pause at random",
+        ),
+    ],
+)
+def test_what_is_said_of_time_is_true_of_the_interface(
+    interface: Interface, latency_cycles: int, latency: str, timing: str
+) -> None:
+    assert interface.describe_latency(latency_cycles, feature_bits=100) == latency
+    assert interface.describe_timing(latency_cycles) == timing

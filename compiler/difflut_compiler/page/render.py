@@ -11,6 +11,7 @@ from markupsafe import Markup
 from difflut_compiler._resources import data
 from difflut_compiler.compiled import CompiledNetwork
 from difflut_compiler.graph import LutGraph
+from difflut_compiler.interface import Interface
 from difflut_compiler.output import REPORT_PAGE, write_file
 from difflut_compiler.page.logic import LogicDrawing, draw_logic
 from difflut_compiler.page.svg import SHADES, heat_map, histogram, matrix, stacked_bar
@@ -52,12 +53,14 @@ def render_page(
     names = report["class_names"]
     estimated = [part for part in report["optimised"]["estimated_lut6_by_layer"].items() if part[1]]
     target = find_target(report["target"])
+    interface = Interface(**report["interface"])
     page = environment().overlay(autoescape=True).get_template("report/page.html.j2")
     return page.render(
         report=report,
         certificate=certificate,
         product=language_of(target.language).product,
         folder=target.folder,
+        latency=interface.describe_latency(report["latency_cycles"], report["feature_bits"]),
         passed=sum(rung["status"] == "passed" for rung in certificate["rungs"]),
         families=[_family(result) for result in results],
         estimated=estimated,

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.interface import Interface, stream_out_bits
+from difflut_compiler.interface import PLAIN, Interface, stream_out_bits
 from difflut_compiler.names import Ref, Signal
 from difflut_compiler.ops import AnyOp, Const, Lut, bits_for
 
@@ -104,7 +104,7 @@ class TopModule:
         """What a reader of the top file must know, one line each."""
         bits = (self.features.width or 0) // max(1, self.feature_count)
         sign = "signed" if self.signed else "unsigned"
-        latency = f"{self.latency_cycles} clock cycles, one sample per cycle" if self.clocked else "combinational"
+        latency = PLAIN.describe_latency(self.latency_cycles, self.features.width or 0)  # of this module alone
         ports = (*self.controls, *(signal.name for signal in self.load_ports))
         return [
             f"{self.name}: a look-up-table network made by DiffLUT. This file belongs to its user.",

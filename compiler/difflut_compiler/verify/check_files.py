@@ -74,7 +74,7 @@ class FileChecks:
             self.simulator,
             make_folder(self.folder, "simulation"),
         )
-        finding = ladder.check_simulation(self.language, self.simulated, len(self.inputs), self.plan.latency_cycles)
+        finding = ladder.check_simulation(self.language, self.simulated, len(self.inputs), self.plan)
         if self.plan.interface.reloadable:
             return replace(finding, reason=f"{finding.reason}; then again with every bit of every table inverted")
         return finding

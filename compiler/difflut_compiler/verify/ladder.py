@@ -160,9 +160,9 @@ def _check_chain(lowered: LutGraph, steps: Sequence[PassStep], graph: LutGraph) 
             raise MismatchError("the graph was changed between the recorded steps of the passes")
 
 
-def check_simulation(language: Language, result: SimulationResult, vectors: int, latency_cycles: int) -> Finding:
-    """Rung 4, once the simulation has passed."""
-    timing = f"each answer after exactly {latency_cycles} clock cycles" if latency_cycles else "combinational"
+def check_simulation(language: Language, result: SimulationResult, vectors: int, plan: BuildPlan) -> Finding:
+    """Rung 4, once the simulation of ``plan`` has passed."""
+    timing = plan.interface.describe_timing(plan.latency_cycles)
     return Finding(
         require_some(result.comparisons, "the simulation"),
         f"{result.samples} of {vectors} samples, {timing}",
