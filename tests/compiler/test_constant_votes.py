@@ -18,8 +18,8 @@ from tests.compiler.random_graphs import all_inputs, slow_outputs
 TRUE, FALSE, FREE = 0b1111, 0b0000, 0b0110
 
 
-def voting_graph(classes: Sequence[Sequence[int]]) -> LutGraph:
-    """One LUT per vote with the tables given, all of them of two comparators."""
+def voting_graph(classes: Sequence[Sequence[int]], *, scores: bool) -> LutGraph:
+    """One LUT per vote with the tables given, all of them of two comparators; with the counts as outputs or without."""
     graph = LutGraph("network", ["input", "encoder", "layers.0", "class_counts", "argmax", "output"])
     word = graph.add(Input("x", 3), origin=Origin("input", 0))
     bits = [graph.add(Compare(3 * level + 1), (word,), origin=Origin("encoder", level)) for level in range(2)]
@@ -32,6 +32,8 @@ def voting_graph(classes: Sequence[Sequence[int]]) -> LutGraph:
         counts.append(graph.add(PopCount(), votes, origin=Origin("class_counts", index)))
     winner = graph.add(ArgMax(), counts, origin=Origin("argmax", 0))
     graph.add(Output("class_index"), (winner,), origin=Origin("output", 0))
+    for index, count in enumerate(counts if scores else []):
+        graph.add(Output(f"score_{index}"), (count,), origin=Origin("output", 1 + index))
     graph.verify()
     return graph
 
@@ -45,13 +47,18 @@ VOTES = {
 }
 
 
+@pytest.mark.parametrize("scores", [False, True])
 @pytest.mark.parametrize("target", ["verilog", "vhdl"])
 @pytest.mark.parametrize("votes", VOTES)
-def test_constant_votes_are_counted(votes: str, target: str, tmp_path: Path) -> None:
+def test_constant_votes_are_counted(votes: str, target: str, scores: bool, tmp_path: Path) -> None:
     need_for_target(target)
-    graph = voting_graph(VOTES[votes])
+    graph = voting_graph(VOTES[votes], scores=scores)
+    ports = [graph.node(net).width for net in graph.outputs()]
     inputs = all_inputs(graph)
     design = design_of(graph, target=target, pipeline="layers")
-    assert design.graph.evaluate(inputs)["class_index"].tolist() == slow_outputs(graph, inputs)["class_index"]
+    assert {name: values.tolist() for name, values in design.graph.evaluate(inputs).items()} == slow_outputs(
+        graph, inputs
+    )
+    assert [design.graph.node(net).width for net in design.graph.outputs()] == ports
     assert is_proven(design, design.plan, tmp_path)
     assert "in one piece" in prove_whole(read_back(design.plan, tmp_path), graph, tmp_path)

@@ -497,6 +497,23 @@ def test_the_runner_catches_a_pass_that_lies(liar: Pass, error: type[Exception],
         run_passes(graph, [liar], ALL_ROWS)
 
 
+@dataclass(frozen=True)
+class Slow:
+    """A pass that removes one of the nets that nothing reads, if there is one."""
+
+    name: ClassVar[str] = "slow"
+
+    def apply(self, graph: LutGraph) -> PassResult:
+        unread = [net for net in graph if not graph.dag.out_degree(net) and isinstance(graph.node(net).op, Const)]
+        graph.remove(unread[:1])
+        return PassResult(bool(unread))
+
+
+def test_passes_that_make_progress_take_as_many_rounds_as_they_need() -> None:
+    graph = build(*[(Const(1), ())] * 20, (Lut(2, 0b0110), (0, 1)))
+    assert len(run_passes(graph, [Slow()], ALL_ROWS)) == 20
+
+
 def test_the_runner_names_all_passes_so_far() -> None:
     graph = build((Const(1), ()), (Lut(2, 0b0110), (0, 2)))
     passes: Sequence[Pass] = [PASSES["fold-constants"], Liar(lambda graph: graph.replace(3, Const(0), ()))]

@@ -9,7 +9,7 @@ import numpy as np
 
 from difflut_compiler.arrays import GraphArrays, Rows
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Const, Mux, Output, Register
+from difflut_compiler.ops import Const, Mux, Op, Operand, Output, Register
 from difflut_compiler.passes.runner import PassResult
 from difflut_compiler.passes.sweep import Sweep
 
@@ -41,10 +41,12 @@ class FoldConstants:
                 continue
             sweep.add_readers(net)
             kept = [operands[position] for position in folded.kept]
+            if not _may_have_width(graph, net, _width_of(graph, folded.op, kept)):
+                continue
             if folded.op is not None:
                 graph.replace(net, folded.op, kept)
                 changed = True
-            elif _may_become(graph, net, kept[0]):
+            else:
                 replaced[net] = kept[0]
         graph.remove(replaced)
         return PassResult(changed or bool(replaced), replaced)
@@ -60,9 +62,16 @@ def _may_fold(arrays: GraphArrays) -> Rows:
     return np.flatnonzero(may_fold)
 
 
-def _may_become(graph: LutGraph, net: int, other: int) -> bool:
-    """Whether readers of ``net`` may read ``other``, which has its value: no port may become narrower."""
-    return graph.node(other).width == graph.node(net).width or not _gives_a_port_its_width(graph, net)
+def _width_of(graph: LutGraph, op: Op | None, operands: list[int]) -> int:
+    """The width of an operation on these nets; of the only one if there is no operation."""
+    if op is None:
+        return graph.node(operands[0]).width
+    return op.width([Operand(graph.node(net).op, graph.node(net).width) for net in operands])
+
+
+def _may_have_width(graph: LutGraph, net: int, width: int) -> bool:
+    """Whether ``net`` may get another width: no port may become narrower."""
+    return width == graph.node(net).width or not _gives_a_port_its_width(graph, net)
 
 
 def _gives_a_port_its_width(graph: LutGraph, net: int) -> bool:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from difflut_compiler.errors import CompilerError, GraphError, MismatchError
 from difflut_compiler.graph import LutGraph, Node
 
-MAX_ROUNDS = 8
+PATIENCE_ROUNDS = 8
+"""So many rounds of all passes in which the graph does not shrink can only be passes that undo one another."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def run_passes(
     """
     expected = graph.evaluate(vectors)
     steps: list[PassStep] = []
-    for _ in range(MAX_ROUNDS):
+    sizes = [_count_nets_and_pins(graph)]
+    while True:
         settled = True
         for one in passes:
             step = _run_pass(graph, one)
@@ -95,8 +97,18 @@ def run_passes(
                 observer(step, graph)
         if settled or not repeat:
             return steps
-    names = ", ".join(one.name for one in passes)
-    raise CompilerError(f"the passes {names} still change the graph after {MAX_ROUNDS} rounds: one undoes another")
+        sizes.append(_count_nets_and_pins(graph))
+        if len(sizes) > PATIENCE_ROUNDS and sizes[-1] >= sizes[-1 - PATIENCE_ROUNDS]:
+            names = ", ".join(one.name for one in passes)
+            raise CompilerError(
+                f"the passes {names} still change the graph after {PATIENCE_ROUNDS} rounds without making it smaller: "
+                f"one undoes another"
+            )
+
+
+def _count_nets_and_pins(graph: LutGraph) -> int:
+    arrays = graph.arrays()
+    return len(arrays) + len(arrays.operands)
 
 
 def _run_pass(graph: LutGraph, one: Pass) -> PassStep | None:
