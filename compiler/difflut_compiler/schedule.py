@@ -65,7 +65,7 @@ def check_pipeline(pipeline: str) -> None:
 
 
 def schedule(graph: LutGraph, pipeline: str) -> Schedule:
-    """Place registers in a copy of ``graph``, whose first layer holds the inputs and whose last one the outputs."""
+    """Place registers in a copy of ``graph``."""
     check_pipeline(pipeline)
     scheduled = graph.copy()
     if pipeline == "none":
@@ -118,15 +118,23 @@ def _stages_within(graph: LutGraph, period_ns: float, family: str) -> _Stages:
 
 
 def _stages_of_layers(graph: LutGraph) -> _Stages:
-    """A stage per layer; inputs and encoder share the first. A register belongs to the layer whose stage it ends."""
+    """A stage per layer; inputs and encoder share the first. A register belongs to the layer whose stage it ends.
+
+    A graph file may have inputs and outputs in any layer; all of a sample still enters and leaves at once. Registers
+    are with what they delay then, since an output may not read from a layer after its own.
+    """
     place = {layer: max(number, 1) - 1 for number, layer in enumerate(graph.layers)}
+    number = {net: place[graph.node(net).origin.layer] for net in graph}
+    count = max(len(graph.layers) - 2, 0)
+    ports = dict.fromkeys(graph.inputs(), 0) | dict.fromkeys(graph.outputs(), count)
+    at_the_ends = all(number[net] == stage for net, stage in ports.items())
 
     def home(origin: Origin, stage: int) -> Origin:
         layer = graph.layers[stage + 1]
         part = origin.part if layer == origin.layer else f"{origin.layer}.{origin.part}".rstrip(".")
         return origin._replace(layer=layer, part=part)
 
-    return _Stages({net: place[graph.node(net).origin.layer] for net in graph}, len(graph.layers) - 2, home)
+    return _Stages(number | ports, count, home if at_the_ends else _end_of_stage)
 
 
 def _equal_stages(graph: LutGraph, count: int) -> _Stages:

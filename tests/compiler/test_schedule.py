@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from difflut_compiler.emit import emit
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import Const, Input, Lut, Output, Register
 from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.synth.estimate import node_delays
+from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify.prove_schedule import check_schedule
+from tests.compiler.designs import Design, is_proven
 from tests.compiler.random_graphs import (
     SEEDS,
     SHAPES,
@@ -69,6 +74,45 @@ def test_registers_are_shared_by_all_readers() -> None:
     scheduled = schedule(skipping_graph(), "layers").graph
     sources = [scheduled.node(net).operands[0] for net in registers(scheduled)]
     assert len(sources) == len(set(sources))
+
+
+def graph_with_ports_in(first: str, second: str, early: str, late: str) -> LutGraph:
+    """Two inputs and two outputs in the given layers of three, between which every layer has a LUT."""
+    graph = LutGraph("g", ["a", "b", "c", "d"])
+    x = graph.add(Input("x", 1), origin=Origin(first, 0))
+    one = graph.add(Lut(1, 0b01), (x,), origin=Origin("b", 1))
+    y = graph.add(Input("y", 1), origin=Origin(second, 2))
+    two = graph.add(Lut(2, 0b0110), (one, y), origin=Origin("c", 3))
+    graph.add(Output("early"), (one,), origin=Origin(early, 4))
+    graph.add(Output("late"), (two,), origin=Origin(late, 5))
+    graph.verify()
+    return graph
+
+
+@pytest.mark.parametrize("pipeline", [*PIPELINES, "1", "2", "3"])
+@pytest.mark.parametrize("ports", ["aabc", "aabd", "aadd", "bbcd", "acbc", "aadc", "bcdd"])
+def test_a_sample_enters_and_leaves_at_once_in_whatever_layers_its_ports_are(
+    ports: str, pipeline: str, tmp_path: Path
+) -> None:
+    graph = graph_with_ports_in(*ports)
+    inputs = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [0, 1], [0, 0]])
+    scheduled = schedule(graph, pipeline)
+    scheduled.graph.verify()
+    check_schedule(graph, scheduled)
+    assert scheduled.latency_cycles == (int(pipeline) if pipeline.isdigit() else {"none": 0, "layers": 2}[pipeline])
+    assert slow_clocked(scheduled.graph, inputs, scheduled.latency_cycles) == slow_outputs(graph, inputs)
+    if pipeline == "layers":
+        design = Design(graph, scheduled, emit(scheduled, TARGETS["verilog"], "net"))
+        assert is_proven(design, design.plan, tmp_path)
+
+
+def test_a_graph_of_a_single_layer_has_no_registers() -> None:
+    graph = LutGraph("g", ["all"])
+    word = graph.add(Input("x", 1), origin=Origin("all", 0))
+    graph.add(Output("y"), (word,), origin=Origin("all", 0))
+    scheduled = schedule(graph, "layers")
+    assert (scheduled.latency_cycles, registers(scheduled.graph)) == (0, [])
+    check_schedule(graph, scheduled)
 
 
 def test_without_a_pipeline_nothing_is_added() -> None:
