@@ -9,44 +9,47 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from difflut.data import Dataset, load_dataset
-    from difflut.errors import CheckpointError, ConfigError, DataError, DifflutError, PluginError
-    from difflut.input_format import InputFormat
-    from difflut.models import (
-        BaseLUTModel,
-        ConfiguredLUTModel,
-        ModelConfig,
-        SimpleFeedForward,
-        build_from_config,
-        build_lut_pipeline,
-        build_model,
-        get_pretrained_model_info,
-        list_pretrained_models,
-        load_model,
-        load_pretrained,
-        publish_model,
-        read_model_info,
-        save_model,
-        validate_config,
-    )
-    from difflut.registry import (
-        REGISTRY,
-        register_convolutional_layer,
-        register_encoder,
-        register_initializer,
-        register_layer,
-        register_model,
-        register_node,
-        register_regularizer,
-    )
-    from difflut.training import TrainingResult, load_training_config, train
-    from difflut.utils.modules import GroupSum
+if TYPE_CHECKING:  # what type checkers know; `_HOME_OF` is what Python does
+    from difflut.data import Dataset as Dataset
+    from difflut.data import load_dataset as load_dataset
+    from difflut.errors import CheckpointError as CheckpointError
+    from difflut.errors import ConfigError as ConfigError
+    from difflut.errors import DataError as DataError
+    from difflut.errors import DifflutError as DifflutError
+    from difflut.errors import PluginError as PluginError
+    from difflut.input_format import InputFormat as InputFormat
+    from difflut.models import BaseLUTModel as BaseLUTModel
+    from difflut.models import ConfiguredLUTModel as ConfiguredLUTModel
+    from difflut.models import ModelConfig as ModelConfig
+    from difflut.models import SimpleFeedForward as SimpleFeedForward
+    from difflut.models import build_from_config as build_from_config
+    from difflut.models import build_lut_pipeline as build_lut_pipeline
+    from difflut.models import build_model as build_model
+    from difflut.models import get_pretrained_model_info as get_pretrained_model_info
+    from difflut.models import list_pretrained_models as list_pretrained_models
+    from difflut.models import load_model as load_model
+    from difflut.models import load_pretrained as load_pretrained
+    from difflut.models import publish_model as publish_model
+    from difflut.models import read_model_info as read_model_info
+    from difflut.models import save_model as save_model
+    from difflut.models import validate_config as validate_config
+    from difflut.registry import REGISTRY as REGISTRY
+    from difflut.registry import register_convolutional_layer as register_convolutional_layer
+    from difflut.registry import register_encoder as register_encoder
+    from difflut.registry import register_initializer as register_initializer
+    from difflut.registry import register_layer as register_layer
+    from difflut.registry import register_model as register_model
+    from difflut.registry import register_node as register_node
+    from difflut.registry import register_regularizer as register_regularizer
+    from difflut.training import TrainingResult as TrainingResult
+    from difflut.training import load_training_config as load_training_config
+    from difflut.training import train as train
+    from difflut.utils.modules import GroupSum as GroupSum
 
 try:
     __version__ = version("difflut")
 except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0.0.1"
+    __version__ = "0+unknown"
 
 _HOME_OF = {
     "BaseLUTModel": "difflut.models",
@@ -86,46 +89,10 @@ _HOME_OF = {
     "validate_config": "difflut.models",
 }
 _SUBMODULES = frozenset(
-    {"data", "encoder", "encoders", "layers", "models", "nodes", "registry", "rules", "training", "utils"}
+    "data encoder encoders errors input_format kernels layers models nodes registry rules training utils".split()
 )
 
-__all__ = [
-    "REGISTRY",
-    "BaseLUTModel",
-    "CheckpointError",
-    "ConfigError",
-    "ConfiguredLUTModel",
-    "DataError",
-    "Dataset",
-    "DifflutError",
-    "GroupSum",
-    "InputFormat",
-    "ModelConfig",
-    "PluginError",
-    "SimpleFeedForward",
-    "TrainingResult",
-    "build_from_config",
-    "build_lut_pipeline",
-    "build_model",
-    "get_pretrained_model_info",
-    "list_pretrained_models",
-    "load_dataset",
-    "load_model",
-    "load_pretrained",
-    "load_training_config",
-    "publish_model",
-    "read_model_info",
-    "register_convolutional_layer",
-    "register_encoder",
-    "register_initializer",
-    "register_layer",
-    "register_model",
-    "register_node",
-    "register_regularizer",
-    "save_model",
-    "train",
-    "validate_config",
-]
+__all__ = list(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

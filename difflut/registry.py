@@ -90,7 +90,8 @@ class Category(Generic[Entry]):
 
     def _file(self, name: str, entry: object) -> None:
         present = self._entries.get(name)
-        if present not in (None, entry):
+        # The same definition carried out again, as in a notebook cell, replaces what it made before.
+        if present is not None and _origin(present) != _origin(entry):
             raise ValueError(
                 f"The {self._kind} name {name!r} is taken by {_origin(present)}, "
                 f"so {_origin(entry)} needs another name."

@@ -42,8 +42,8 @@ class LearnableLayer(BaseLUTLayer):
         evenly.
     routing_tau : temperature of the softmax that the logits' gradient is taken from. A low one confines learning to
         the candidates that are about as good as the best.
-    tau_min, tau_decay_iters : how training lowers it, see `update_tau`. If only one of them is given, the other is
-        0.1 or 1000; if none is, the temperature stays as it is.
+    tau_min, tau_decay_iters : how `update_tau` lowers it; 0.1 and 1000 if not given. If one of them is given, `train`
+        calls it before every step.
     """
 
     runtime_keys: ClassVar[tuple[str, ...]] = ("routing_tau",)
@@ -67,7 +67,7 @@ class LearnableLayer(BaseLUTLayer):
     ) -> None:
         if type(num_candidates) is not int or num_candidates < 1:
             raise ValueError(f"LearnableLayer: num_candidates is {num_candidates!r}; it must be a positive integer.")
-        self._is_annealed = tau_min is not None or tau_decay_iters is not None
+        cools = tau_min is not None or tau_decay_iters is not None
         tau_min = 0.1 if tau_min is None else tau_min
         tau_decay_iters = 1000 if tau_decay_iters is None else tau_decay_iters
         for name, tau in {"routing_tau": routing_tau, "tau_min": tau_min}.items():
@@ -79,7 +79,7 @@ class LearnableLayer(BaseLUTLayer):
         self._input_groups = input_groups
         super().__init__(input_size, output_size, node_type, n, node_kwargs, seed, layer_config=layer_config)
         self.routing_tau = routing_tau
-        self.tau_min, self.tau_decay_iters = tau_min, tau_decay_iters
+        self.tau_min, self.tau_decay_iters, self.cools_in_training = tau_min, tau_decay_iters, cools
 
     @property
     def routing_tau(self) -> float:
@@ -91,12 +91,8 @@ class LearnableLayer(BaseLUTLayer):
         self._routing_tau = self.tau_start = tau
 
     def update_tau(self, iteration: int) -> None:
-        """Set ``routing_tau`` to max(tau_start * 10 ** (-iteration / tau_decay_iters), tau_min).
-
-        Training calls it before every step. Without `tau_min` and `tau_decay_iters`, nothing changes.
-        """
-        if self._is_annealed:
-            self._routing_tau = anneal_tau(self.tau_start, self.tau_min, self.tau_decay_iters, iteration)
+        """Set ``routing_tau`` to max(tau_start * 10 ** (-iteration / tau_decay_iters), tau_min)."""
+        self._routing_tau = anneal_tau(self.tau_start, self.tau_min, self.tau_decay_iters, iteration)
 
     @torch.no_grad()
     def redraw_candidates(self, share: float = 0.25, generator: torch.Generator | None = None) -> None:

@@ -139,6 +139,7 @@ class BaseLUTModel(nn.Module, ABC):
         ValueError : the data do not have ``config.input_size`` features.
         ConfigError : the data have more features than a model may have.
         """
+        self._check_samples(data)
         data = flatten_samples(data)
         if data.numel() == 0 or not torch.isfinite(data).all():
             raise DataError("The data to fit an encoder must be finite and not empty.")
@@ -161,6 +162,7 @@ class BaseLUTModel(nn.Module, ABC):
         """
         if not self.encoder.is_fitted:
             raise RuntimeError("The model has no thresholds yet; call fit_encoder() on training data first.")
+        self._check_samples(x)
         return self.encoder.encode(self.input_format.quantize(flatten_samples(x)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -174,6 +176,7 @@ class BaseLUTModel(nn.Module, ABC):
         ------
         DataError : `x` holds a NaN, for which there is no hardware input.
         """
+        self._check_samples(x)
         if torch.isnan(x).any():
             raise DataError("The input holds a NaN, which no fixed-point number stands for; clean the data first.")
         with torch.no_grad(), self.as_hardware():
@@ -226,6 +229,10 @@ class BaseLUTModel(nn.Module, ABC):
         """Return a copy of the configuration whose structure is the one that the model was built with.
 
         A structure that was changed in `get_config` since then is left out, with a UserWarning.
+
+        Raises
+        ------
+        ConfigError : something else was changed to what no model can have, and `load_model` would refuse.
         """
         config = copy.deepcopy(self.config)
         for name, built in self._built.structure().items():
@@ -236,6 +243,7 @@ class BaseLUTModel(nn.Module, ABC):
                     stacklevel=3,
                 )
                 setattr(config, name, copy.deepcopy(getattr(self._built, name)))
+        config.validate()
         return config
 
     def save_config(self, path: str | Path) -> None:
@@ -243,6 +251,7 @@ class BaseLUTModel(nn.Module, ABC):
 
         Raises
         ------
+        ConfigError : the configuration was changed to one that is not valid; nothing is written.
         OSError : the file cannot be written.
         """
         self.describe().to_yaml(path)
@@ -286,14 +295,15 @@ class BaseLUTModel(nn.Module, ABC):
     def as_hardware(self) -> Iterator[None]:
         """Compute what the hardware does, whatever the mode and ``eval_mode``: eval mode that reads truth tables."""
         banks = [bank for layer in self.lut_layers() for bank in layer.banks().values()]
-        eval_modes, was_training = [bank.eval_mode for bank in banks], self.training
+        eval_modes, were_training = [bank.eval_mode for bank in banks], [one.training for one in self.modules()]
         self.eval()
         for bank in banks:
             bank.eval_mode = "deterministic"
         try:
             yield
         finally:
-            self.train(was_training)
+            for module, was_training in zip(self.modules(), were_training, strict=True):
+                module.training = was_training
             for bank, eval_mode in zip(banks, eval_modes, strict=True):
                 bank.eval_mode = eval_mode
 
@@ -317,6 +327,17 @@ class BaseLUTModel(nn.Module, ABC):
             key, value = "sampling_generator", None if value is None else make_generator(value)
         used = [layer.set_runtime(key, value) for layer in self.lut_layers()]
         return any(used)
+
+    def _check_samples(self, x: object) -> None:
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"A model takes a torch tensor of samples, not {type(x).__name__}; torch.as_tensor(x) makes one."
+            )
+        if x.dim() == 0 or (x.dim() == 1 and self.config.input_size not in (None, 1)):
+            raise ValueError(
+                f"A model takes samples (batch, ...), not a tensor of shape {tuple(x.shape)}; "
+                f"x.unsqueeze(0) is a batch of one sample."
+            )
 
     def _warn_of_lost_features(self, data: Tensor, is_inferred: bool) -> None:
         form = self.input_format
@@ -344,7 +365,7 @@ class BaseLUTModel(nn.Module, ABC):
         self.layers.extend(self.build_layers(input_size))
         width = self.lut_layers()[-1].output_width
         with blaming("the output layer"):
-            self.output_layer.group_size(width)
+            self.output_layer.check_votes(width)
             self.output_layer.order(width)
 
     def _answer(self, x: Tensor) -> Tensor:

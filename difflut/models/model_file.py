@@ -51,7 +51,8 @@ def save_model(model: BaseLUTModel, path: str | Path, *, compact: bool = False) 
     Raises
     ------
     RuntimeError : the model's encoder is not fitted.
-    ConfigError : the configuration holds what a file cannot, such as a function; nothing is written.
+    ConfigError : the configuration was changed to one that `load_model` would refuse, or holds what a file cannot,
+        such as a function; nothing is written.
     OSError : the file cannot be written.
     """
     if not model.encoder.is_fitted:

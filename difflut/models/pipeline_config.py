@@ -245,7 +245,7 @@ class PipelineConfig(BaseModelConfig):
         _check_table("groupsum", self.groupsum, _GROUPSUM_KEYS, ("k",))
         classes = check_integer("groupsum.k", self.groupsum["k"], 1, MAX_CLASSES)
         with _naming("groupsum"):
-            GroupSum(**self.groupsum).group_size(width)
+            GroupSum(**self.groupsum).check_votes(width)
         return classes
 
 

@@ -123,11 +123,16 @@ def _find_entry(model: BaseLUTModel, state: dict[str, Any], key: str) -> Tensor:
 
 
 def _check_same_function(model: BaseLUTModel, frozen: BaseLUTModel) -> None:
-    """Every table, every pin and every threshold of two models is the same, so every answer is."""
-    assert torch.equal(model.encoder.thresholds, frozen.encoder.thresholds)
-    assert model.input_format == frozen.input_format
-    for one, other in zip(model.lut_layers(), frozen.lut_layers(), strict=True):
+    """Every table, every pin and every threshold of two models is the same, so every answer is; else a RuntimeError."""
+    _check("the thresholds", torch.equal(model.encoder.thresholds, frozen.encoder.thresholds))
+    _check("the input format", model.input_format == frozen.input_format)
+    for index, (one, other) in enumerate(zip(model.lut_layers(), frozen.lut_layers(), strict=True)):
         for first, second in zip(one.wired_banks(), other.wired_banks(), strict=True):
-            assert torch.equal(first.bank.truth_table(), second.bank.truth_table())
-            assert torch.equal(first.nodes, second.nodes)
-            assert torch.equal(first.pins, second.pins)
+            _check(f"tables of layers.{index}", torch.equal(first.bank.truth_table(), second.bank.truth_table()))
+            _check(f"the nodes of layers.{index}", torch.equal(first.nodes, second.nodes))
+            _check(f"the wiring of layers.{index}", torch.equal(first.pins, second.pins))
+
+
+def _check(what: str, is_same: bool) -> None:
+    if not is_same:
+        raise RuntimeError(f"Freezing the model would have changed {what}; nothing was written.")

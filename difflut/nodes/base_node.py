@@ -61,7 +61,6 @@ class LutNode(nn.Module, ABC):
     runtime_keys: ClassVar[tuple[str, ...]] = ()
     """Attributes that may be changed on a trained bank without changing its parameters."""
 
-    eval_mode: str = "expectation"
     sampling_generator: torch.Generator | None = None
 
     min_input_dim: ClassVar[int] = 1
@@ -86,6 +85,7 @@ class LutNode(nn.Module, ABC):
         if unknown:  # Python's own message would name this base class instead of the node family
             raise TypeError(f"{type(self).__name__} has no argument {next(iter(unknown))!r}.")
         super().__init__()
+        self.eval_mode = "expectation"
         self._check_sizes(input_dim=input_dim, output_dim=output_dim, num_nodes=num_nodes)
         if isinstance(init_fn, str):
             init_fn = REGISTRY.get_initializer(init_fn)
@@ -114,6 +114,13 @@ class LutNode(nn.Module, ABC):
     @abstractmethod
     def train_pins(self, pins: Tensor) -> Tensor:
         """Apply the training rule: (num_nodes, input_dim, batch) -> (num_nodes, output_dim, batch)."""
+
+    def expected_pins(self, pins: Tensor) -> Tensor:
+        """Apply the training rule without noise, and without a change to the bank; shapes as `train_pins`.
+
+        A family whose `train_pins` draws numbers or writes to the bank overrides it.
+        """
+        return self.train_pins(pins)
 
     @abstractmethod
     def truth_table(self) -> Tensor:
@@ -156,9 +163,9 @@ class LutNode(nn.Module, ABC):
     def soft_table(self) -> Tensor:
         """Return the probabilities of a 1 that training works on, (num_nodes, output_dim, 2**input_dim).
 
-        They are what the training rule answers at the corners, differentiable in all parameters.
+        They are what `expected_pins` answers at the corners, differentiable in all parameters.
         """
-        return self.train_pins(self.corners())
+        return self.expected_pins(self.corners())
 
     def check_buffers(self) -> None:
         """Raise ValueError, naming the buffer, if one holds values that no bank of this kind could have.
@@ -196,7 +203,7 @@ class LutNode(nn.Module, ABC):
 
         Those that depend on inputs see, in training, what the pins read in the last forward pass, or random bits if
         there was none, and the sum is differentiable in the parameters. In eval mode they see random bits, and those
-        depending on inputs have no gradient.
+        depending on inputs have no gradient. The training rule is asked without its noise.
         """
         seen = self.seen_pins  # a regulariser that calls the bank must not replace it
         inputs = None
@@ -205,6 +212,17 @@ class LutNode(nn.Module, ABC):
         terms = [regularizer(self, inputs) for regularizer in self._regularizers.values()]
         self.seen_pins = seen
         return sum(terms, start=torch.zeros((), device=next(self.parameters()).device))
+
+    @property
+    def eval_mode(self) -> str:
+        """How eval mode answers; setting it to anything but one of `EVAL_MODES` is a ValueError."""
+        return self._eval_mode
+
+    @eval_mode.setter
+    def eval_mode(self, mode: str) -> None:
+        if mode not in EVAL_MODES:
+            raise ValueError(f"{type(self).__name__}: eval_mode is {mode!r}; available: {', '.join(EVAL_MODES)}.")
+        self._eval_mode = mode
 
     @property
     def num_inputs(self) -> int:
@@ -226,6 +244,10 @@ class LutNode(nn.Module, ABC):
     def forward_train(self, x: Tensor) -> Tensor:
         """As `forward` in train mode, whatever the mode is, but not remembered for `regularization`."""
         return self._answer_batch(x, self.train_pins)
+
+    def forward_expected(self, x: Tensor) -> Tensor:
+        """As `forward_train`, without noise, and without a change to the bank: what regularisers ask."""
+        return self._answer_batch(x, self.expected_pins)
 
     def forward_eval(self, x: Tensor) -> Tensor:
         """Read the truth table as `forward` does in eval mode, whatever mode and ``eval_mode`` are."""

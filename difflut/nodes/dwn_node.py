@@ -41,5 +41,8 @@ class DWNNode(LutNode):
         self.luts.data.clamp_(0, 1)
         return hard_lookup(self.luts, pins)
 
+    def expected_pins(self, pins: Tensor) -> Tensor:
+        return hard_lookup(self.luts.clamp(0, 1), pins)
+
     def truth_table(self) -> Tensor:
         return self.luts.detach().to(torch.float64) >= 0.5

@@ -45,7 +45,8 @@ class NeuralLUTNode(LutNode):
     skip_interval : a linear map of the node's inputs is added before the activation of layers skip_interval,
         2 * skip_interval, ..., counted from 0. With the default depth there is none.
     activation : ``relu``, ``sigmoid`` or ``leakyrelu``.
-    tau_start, tau_min, tau_decay_iters : buffer ``tau`` starts at tau_start; see `update_tau`.
+    tau_start, tau_min, tau_decay_iters : buffer ``tau`` starts at tau_start, and `update_tau` lowers it; the last two
+        are 1e-4 and 1000 if not given. If one of them is given, `train` calls it before every step.
     ste : if true, training answers bits, [y >= 0.5], with the gradient of y.
     grad_factor : factor of all gradients, positive. All others as in `LutNode`.
     """
@@ -66,14 +67,17 @@ class NeuralLUTNode(LutNode):
         skip_interval: int = 2,
         activation: str = "relu",
         tau_start: float = 1.0,
-        tau_min: float = 1e-4,
-        tau_decay_iters: int = 1000,
+        tau_min: float | None = None,
+        tau_decay_iters: int | None = None,
         ste: bool = False,
         grad_factor: float = 1.0,
         regularizers: Any = None,
         use_cuda: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
+        cools = tau_min is not None or tau_decay_iters is not None
+        tau_min = 1e-4 if tau_min is None else tau_min
+        tau_decay_iters = 1000 if tau_decay_iters is None else tau_decay_iters
         counts = {"hidden_width": hidden_width, "depth": depth, "skip_interval": skip_interval}
         for name, value in {**counts, "tau_decay_iters": tau_decay_iters}.items():
             if type(value) is not int or value < 1:
@@ -87,7 +91,7 @@ class NeuralLUTNode(LutNode):
         self.check_positive(tau_start=tau_start, tau_min=tau_min, grad_factor=grad_factor)
         self.hidden_width, self.depth, self.skip_interval, self.activation = *counts.values(), activation
         self.tau_start, self.tau_min, self.tau_decay_iters = tau_start, tau_min, tau_decay_iters
-        self.ste, self.grad_factor = ste, grad_factor
+        self.ste, self.grad_factor, self.cools_in_training = ste, grad_factor, cools
         super().__init__(
             input_dim,
             output_dim,
@@ -147,9 +151,10 @@ class NeuralLUTNode(LutNode):
 
     def train_pins(self, pins: Tensor) -> Tensor:
         logits = self._apply_network(pins, affine)
-        answers = torch.sigmoid((logits + self.draw_noise(logits)) / self.tau)
-        values = answers >= 0.5 if self.ste else answers
-        return straight_through(values.detach().to(answers.dtype), self.grad_factor * answers)
+        return self._squash(logits + self.draw_noise(logits))
+
+    def expected_pins(self, pins: Tensor) -> Tensor:
+        return self._squash(self._apply_network(pins, affine))
 
     def truth_table(self) -> Tensor:
         return self._apply_network(self.corners().to(torch.float64), _affine_in_order) >= 0
@@ -161,6 +166,11 @@ class NeuralLUTNode(LutNode):
     def check_buffers(self) -> None:
         if not self.tau > 0:
             raise ValueError(f"tau is {self.tau.item()}, not above 0")
+
+    def _squash(self, logits: Tensor) -> Tensor:
+        answers = torch.sigmoid(logits / self.tau)
+        values = answers >= 0.5 if self.ste else answers
+        return straight_through(values.detach().to(answers.dtype), self.grad_factor * answers)
 
     def _apply_network(self, x: Tensor, linear: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         """Return z: (num_nodes, input_dim, samples) -> (num_nodes, output_dim, samples)."""

@@ -108,7 +108,9 @@ class _Run:
             weight_decay=self.settings.weight_decay,
             fused=True,  # one pass over the parameters instead of one per operation
         )
-        self.cooling: list[Any] = [module for module in self.model.modules() if hasattr(module, "update_tau")]
+        self.cooling: list[Any] = [
+            module for module in self.model.modules() if getattr(module, "cools_in_training", False)
+        ]
         self.history: list[EpochReport] = []
         self.data_digest = _digest(dataset)
 

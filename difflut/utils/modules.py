@@ -15,8 +15,8 @@ from difflut.utils.randomness import make_generator
 class GroupSum(nn.Module):
     """Sums consecutive groups of features, one group per class, and divides by a temperature.
 
-    A group has ceil(features / k) features. If k does not divide the number of features, the last groups get fewer,
-    which costs those classes votes; a UserWarning says so.
+    A group has ceil(features / k) features. If k does not divide the number of features, the last groups get fewer or
+    none, which costs those classes votes; a UserWarning says which.
 
     Parameters
     ----------
@@ -70,6 +70,15 @@ class GroupSum(nn.Module):
             raise ValueError(f"GroupSum: {features} features cannot be divided into {self.k} groups.")
         return math.ceil(features / self.k)
 
+    def check_votes(self, features: int) -> None:
+        """Raise ValueError if a group would have none of that many features, so that its class could never win."""
+        served = math.ceil(features / self.group_size(features))
+        if served < self.k:
+            raise ValueError(
+                f"GroupSum: of {features} features, each of {self.k} groups takes {self.group_size(features)}, so "
+                f"{_name_groups(served, self.k)} none; make the last layer a multiple of {self.k} wide."
+            )
+
     def sum_groups(self, x: Tensor) -> Tensor:
         """Return the undivided sums: (batch, features) -> (batch, k)."""
         if x.dim() != 2:
@@ -79,17 +88,25 @@ class GroupSum(nn.Module):
             rows = rows[self.order(x.shape[1])]
         missing = self.k * self.group_size(x.shape[1]) - x.shape[1]
         if missing:
-            warnings.warn(
-                f"GroupSum: {x.shape[1]} features are not divisible by {self.k} groups; "
-                f"the last groups lack {missing} features.",
-                UserWarning,
-                stacklevel=2,
-            )
+            self._warn_of_fewer_votes(x.shape[1])
             rows = nn.functional.pad(rows, (0, 0, 0, missing))
         return rows.reshape(self.k, rows.shape[0] // self.k, rows.shape[1]).sum(1).t()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.sum_groups(x) / self.tau
+
+    def _warn_of_fewer_votes(self, features: int) -> None:
+        size = self.group_size(features)
+        full, rest = divmod(features, size)
+        served = full + (rest > 0)
+        fewer = [f"{_name_groups(full, full + 1)} {rest}"] * (rest > 0)
+        none = [f"{_name_groups(served, self.k)} none"] * (served < self.k)
+        warnings.warn(
+            f"GroupSum: {features} features are not divisible by {self.k} groups: "
+            f"{' and '.join([*fewer, *none])}, the others {size}.",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def extra_repr(self) -> str:
         return f"k={self.k}, tau={self.tau}, use_randperm={self.permutation is not None}"
@@ -99,3 +116,8 @@ class GroupSum(nn.Module):
         if self.permutation is not None and not len(self.permutation) and saved is not None:
             self.permutation = torch.empty_like(saved)  # make room: the number of features is known only now
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _name_groups(first: int, end: int) -> str:
+    """Say which groups get something, for groups from `first` to before `end`."""
+    return f"class {first} gets" if end == first + 1 else f"classes {first} to {end - 1} get"

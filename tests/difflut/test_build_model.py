@@ -164,11 +164,12 @@ def test_overrides_change_neither_caller_nor_structure(make_model: ModelMaker, m
 
 
 def test_a_model_for_another_task_is_made_from_the_config_of_one(make_model: ModelMaker) -> None:
-    publish(make_model(), "mine")
+    publish(make_model(class_names=["a", "b", "c"]), "mine")
     source = build_model("mine")
     before = answers(source)
     target_config = source.get_config()
     target_config.num_classes = 6
+    target_config.class_names = None
     target_config.pretrained = False
     target = build_model(target_config, load_weights=False)
     target.fit_encoder(X)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -239,3 +240,26 @@ def test_a_nan_is_no_hardware_input() -> None:
     model.fit_encoder(torch.rand(20, 3))
     with pytest.raises(DataError, match="NaN"):
         model.predict(torch.tensor([[0.1, float("nan"), 0.2]]))
+
+
+def test_what_is_no_batch_of_samples_is_refused_at_the_door(make_model: ModelMaker) -> None:
+    model = make_model()
+    answers: list[Callable[[Any], object]] = [model, model.predict, model.class_counts, model.fit_encoder]
+    for answer in answers:
+        with pytest.raises(TypeError, match=r"takes a torch tensor of samples, not ndarray; torch\.as_tensor"):
+            answer(torch.rand(2, 5).numpy())
+        with pytest.raises(TypeError, match="not list"):
+            answer([[0.0] * 5])
+        with pytest.raises(ValueError, match=r"not a tensor of shape \(5,\); x\.unsqueeze\(0\)"):
+            answer(torch.rand(5))
+        with pytest.raises(ValueError, match=r"not a tensor of shape \(\)"):
+            answer(torch.tensor(1.0))
+
+
+def test_predictions_leave_every_module_in_its_mode(make_model: ModelMaker) -> None:
+    model = make_model().train()
+    model.layers[0].eval()
+    before = [module.training for module in model.modules()]
+    assert set(before) == {True, False}
+    model.predict(torch.rand(3, 5))
+    assert [module.training for module in model.modules()] == before

@@ -189,7 +189,7 @@ def test_values_per_node(name: str) -> None:
     node, inputs = make_node(name), draw_inputs()
     state = {key: value.clone() for key, value in node.state_dict().items()}
     point = inputs.clone().requires_grad_()
-    torch.autograd.backward(node(point).sum())
+    torch.autograd.backward(node.forward_expected(point).sum())
     assert point.grad is not None
     norms = point.grad.square().sum((0, 2)).sqrt()
     assert penalize(node, state, inputs=inputs).item() == pytest.approx((norms - 1).square().mean().item())
@@ -226,9 +226,15 @@ def test_without_inputs_the_value_has_no_gradient(regularizer: str) -> None:
     assert value >= 0
 
 
-def test_truth_tables_have_no_gradient_to_penalise() -> None:
-    with pytest.raises(ValueError, match="eval mode"):
-        REGISTRY.get_regularizer("gradient_penalty")(make_node("dwn").eval(), inputs=draw_inputs())
+@pytest.mark.parametrize("name", NODES)
+def test_eval_mode_penalises_the_training_rule(name: str) -> None:
+    node, inputs = make_node(name).float(), draw_inputs().float()
+    function = REGISTRY.get_regularizer("gradient_penalty")
+    expected = function(node, inputs=inputs)
+    assert function(node.eval(), inputs=inputs) == expected
+    node.set_regularizers({"gradient_penalty": 0.5})
+    assert node.regularization() == 0.5 * function(node)
+    assert not node.regularization().requires_grad
 
 
 @pytest.mark.parametrize("name", NODES)

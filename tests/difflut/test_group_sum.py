@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
+from difflut.errors import ConfigError
+from difflut.models import ModelConfig, build_model, validate_config
 from difflut.utils.modules import GroupSum
 
 
@@ -21,10 +25,49 @@ def test_feature_major_memory_gives_the_same_sums() -> None:
 
 
 def test_last_groups_lack_what_does_not_divide() -> None:
-    with pytest.warns(UserWarning, match="lack 2 features"):
+    with pytest.warns(UserWarning, match=r"not divisible by 3 groups: class 2 gets 2, the others 4\."):
         assert GroupSum(3)(torch.ones(1, 10)).tolist() == [[4.0, 4.0, 2.0]]
     assert GroupSum(3).group_size(10) == 4
     assert GroupSum(3).group_size(9) == 3
+
+
+@pytest.mark.parametrize(
+    ("features", "k", "named"),
+    [
+        (9, 8, "class 4 gets 1 and classes 5 to 7 get none, the others 2"),
+        (10, 7, "classes 5 to 6 get none, the others 2"),
+        (7, 4, "class 3 gets 1, the others 2"),
+        (12, 7, "class 6 gets none, the others 2"),
+    ],
+)
+def test_the_warning_counts_votes_as_the_sums_do(features: int, k: int, named: str) -> None:
+    with pytest.warns(UserWarning, match=f"{features} features are not divisible by {k} groups: {named}"):
+        votes = GroupSum(k)(torch.ones(1, features))[0].tolist()
+    for group, vote in enumerate(votes):
+        if vote == 0:
+            with pytest.raises(
+                ValueError, match=f"(class {group} gets|classes .* to .* get) none; make the last layer"
+            ):
+                GroupSum(k).check_votes(features)
+    if all(votes):
+        GroupSum(k).check_votes(features)
+
+
+def test_a_network_with_a_class_that_cannot_win_is_refused(make_config: Callable[..., ModelConfig]) -> None:
+    with pytest.raises(ConfigError, match=r"output layer .* classes 5 to 7 get none"):
+        build_model(make_config(layer_widths=[9], num_classes=8, input_size=5))
+    late = build_model(make_config(layer_widths=[9], num_classes=8))
+    with pytest.raises(ConfigError, match="classes 5 to 7 get none"):
+        late.fit_encoder(torch.rand(20, 5))
+    layers = [{"type": "random", "node_type": "dwn", "input_size": 8, "output_size": 9, "n": 2}]
+    with pytest.raises(ConfigError, match=r"groupsum: .* classes 5 to 7 get none"):
+        validate_config(
+            {
+                "encoder": {"type": "thermometer", "params": {"num_bits": 2}},
+                "layers": layers,
+                "groupsum": {"k": 8},
+            }
+        )
 
 
 @pytest.mark.parametrize(("k", "tau"), [(0, 1.0), (-1, 1.0), (2.0, 1.0), (2, 0.0), (2, -1.0), (2, float("nan"))])

@@ -303,10 +303,11 @@ def test_a_share_of_candidates_is_between_0_and_1(share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"), [({}, 2.0), ({"tau_min": 0.05}, 0.2), ({"tau_decay_iters": 500}, 0.1)]
+    ("arguments", "expected"), [({}, 0.2), ({"tau_min": 0.5}, 0.5), ({"tau_decay_iters": 500}, 0.1)]
 )
-def test_routing_cools_only_if_told_to(arguments: dict[str, Any], expected: float) -> None:
+def test_routing_cools_in_training_only_if_told_to(arguments: dict[str, Any], expected: float) -> None:
     layer = LearnableLayer(10, 4, "dwn", routing_tau=2.0, **arguments)
+    assert layer.cools_in_training == bool(arguments)
     layer.update_tau(1000)
     assert layer.routing_tau == pytest.approx(expected)
 

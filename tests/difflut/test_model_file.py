@@ -7,6 +7,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +334,18 @@ def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypa
         write_atomically(path, b"half")
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.pth"]
     assert path.read_bytes() == b"before"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"runtime": {"temprature": 1.0}}, "runtime.temprature"), ({"class_names": ["a", "b"]}, "class_names")],
+)
+def test_nothing_is_written_that_could_not_be_read(
+    make_model: ModelMaker, tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    model = make_model()
+    vars(model.get_config()).update(changes)
+    for write in (model.save_weights, model.save_config, partial(save_model, model)):
+        with pytest.raises(ConfigError, match=named):
+            write(tmp_path / "model")
+    assert not list(tmp_path.iterdir())

@@ -28,5 +28,6 @@ def test_errors_and_registry_load_without_torch() -> None:
 
 
 def test_submodules_are_reachable_as_attributes() -> None:
-    code = "import difflut; difflut.data.load_dataset; difflut.training.train; difflut.nodes.DWNNode"
+    names = ("data.load_dataset", "training.train", "nodes.DWNNode", "kernels.use", "errors.DataError", "input_format")
+    code = "import difflut; " + "; ".join(f"difflut.{name}" for name in names)
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

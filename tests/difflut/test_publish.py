@@ -23,7 +23,7 @@ from difflut.errors import CheckpointError, ConfigError
 from difflut.models import ModelConfig, SimpleFeedForward, get_pretrained_model_info, publish_model
 from difflut.models.publish import digest_test_data, freeze_model, measure_accuracy, round_weights
 from difflut.models.published import PACKAGE_DIR
-from difflut.nodes import DWNNode
+from difflut.nodes import DWNNode, LutNode
 from difflut.registry import REGISTRY
 from difflut_compiler.cli import app
 
@@ -215,3 +215,15 @@ def test_the_digits_reach_what_they_state() -> None:
     assert stated["test_sha256"] == digest_test_data(digits)
     assert measure_accuracy(build_model("digits", pretrained_dir=PACKAGE_DIR), digits) == stated["test_accuracy"]
     assert stated["test_accuracy"] > 0.97
+
+
+def test_a_copy_that_answers_differently_is_not_written(
+    make_model: ModelMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(bank: LutNode) -> None:
+        for parameter in bank.parameters():
+            parameter.data = 1 - parameter.data
+
+    monkeypatch.setattr("difflut.models.publish.round_weights", spoil)
+    with pytest.raises(RuntimeError, match=r"changed tables of layers\.0"):
+        freeze_model(make_model())

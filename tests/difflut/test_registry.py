@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,20 @@ def test_a_taken_name_is_refused_with_both_origins() -> None:
     with pytest.raises(ValueError, match=r"First.*Second"):
         blocks.register("name")(Second)
     assert blocks.get("name") is First
+
+
+def test_a_definition_that_is_carried_out_again_replaces_what_it_made() -> None:
+    """As a notebook cell that is run twice."""
+    blocks: Category[Any] = Category("block", "difflut")
+
+    def run_cell(module: str) -> Any:
+        return blocks.register("band")(type("Band", (), {"__module__": module}))
+
+    first, second = run_cell("notebook"), run_cell("notebook")
+    assert blocks.get("band") is second is not first
+    with pytest.raises(ValueError, match=r"taken by notebook\.Band, so elsewhere\.Band"):
+        run_cell("elsewhere")
+    assert blocks.get("band") is second
 
 
 def test_without_a_name_a_block_has_its_own() -> None:

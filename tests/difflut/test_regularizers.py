@@ -23,6 +23,7 @@ from difflut.nodes.utils.regularizers import (
     _l_regularizer_random,
     clarity_regularizer,
     entropy_regularizer,
+    gradient_penalty_regularizer,
     l1_regularizer,
     l2_regularizer,
     l_regularizer,
@@ -80,6 +81,38 @@ def test_sensitivity_of_training_rules(name: str, p: float) -> None:
     value = l_regularizer(node, p=p, inputs=inputs)
     assert value.dim() == 0
     assert value.item() == pytest.approx(sensitivity_by_hand(node, inputs, p), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_constant_node_has_no_sensitivity_and_asking_changes_nothing(name: str) -> None:
+    node = REGISTRY.get_node(name)(input_dim=N, num_nodes=3, init_fn="zeros")
+    before = {key: value.clone() for key, value in node.state_dict().items()}
+    for function in (l_regularizer, l1_regularizer, l2_regularizer):
+        assert function(node, inputs=draw_inputs(20, 3, N)).item() == pytest.approx(0, abs=1e-6)
+    gradient_penalty_regularizer(node)
+    entropy_regularizer(node)
+    assert all(torch.equal(value, before[key]) for key, value in node.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_what_is_not_training_writes_nothing(name: str) -> None:
+    node = make_node(name).eval()
+    for parameter in node.parameters():
+        parameter.data += 5
+    before = {key: value.clone() for key, value in node.state_dict().items()}
+    node.eval_mode = "sampling"
+    node(draw_inputs(20, 4, N))
+    node.soft_table()
+    gradient_penalty_regularizer(node)
+    assert all(torch.equal(value, before[key]) for key, value in node.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_an_eval_mode_is_one_that_there_is(name: str) -> None:
+    node = make_node(name)
+    with pytest.raises(ValueError, match="eval_mode is 'garbage'; available: expectation, "):
+        node.eval_mode = "garbage"
+    assert node.eval_mode == "expectation"
 
 
 def test_a_node_that_copies_an_input_has_sensitivity_one_over_k() -> None:

@@ -175,6 +175,10 @@ def test_training_cools_what_is_told_to_cool(data_path: Path, tmp_path: Path) ->
 
 def test_cooling_changes_what_is_learned_and_no_cooling_does_not(data_path: Path, tmp_path: Path) -> None:
     states = []
+    settings = make_settings(epochs=1)
+    settings["model"]["node_type"] = "neurallut"
+    train(TrainingConfig.from_dict(settings), tmp_path / "neurallut", data_path=data_path)
+    assert RunState.load(tmp_path / "neurallut/last.ckpt").model["layers.0.bank.tau"] == 1.0
     for number, layer_kwargs in enumerate([{}, {"routing_tau": 1.0}, {"tau_min": 1.0}, {"tau_decay_iters": 5}]):
         settings = make_settings(epochs=2)
         settings["model"]["layer_kwargs"] = layer_kwargs

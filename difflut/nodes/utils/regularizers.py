@@ -46,7 +46,7 @@ def l_regularizer(
 
     Parameters
     ----------
-    node : the bank; in train mode g is what the training rule answers, in eval mode the truth table.
+    node : the bank; in train mode g is what the training rule answers without noise, in eval mode the truth table.
     p : exponent, at least 1.
     num_samples : random bit vectors that stand in for missing inputs; they are the same in every call, and the value
         has no gradient then.
@@ -139,17 +139,17 @@ def gradient_penalty_regularizer(
 
     Parameters
     ----------
-    node : the bank, in train mode; a truth table has no gradient.
+    node : the bank; its training rule is asked in any mode, for a truth table has no gradient.
     target_norm : of the gradient of one node with respect to its inputs in all samples.
     num_samples, inputs : as in `l_regularizer`.
     per_sample : take the norm in each sample instead, and average over them.
 
     Raises
     ------
-    ValueError : the bank is in eval mode, or the inputs do not fit it.
+    ValueError : the inputs do not fit the bank.
     """
     samples = draw_inputs(node, num_samples) if inputs is None else shape_inputs(node, inputs)
-    gradient = input_gradient(lambda x: ask(node, x).sum(), samples)
+    gradient = input_gradient(lambda x: node.forward_expected(x).sum(), samples)
     penalty = penalize_norms(gradient, (2,) if per_sample else (0, 2), target_norm)
     return penalty.detach() if inputs is None else penalty
 
@@ -200,8 +200,8 @@ def _generate_hamming_neighbors(z: Tensor) -> Tensor:
 
 
 def ask(node: LutNode, inputs: Tensor) -> Tensor:
-    """Return what the bank answers in its mode; unlike a call, it is not remembered as what the pins read."""
-    return node.forward_train(inputs) if node.training else node.forward_eval(inputs)
+    """Return what the bank answers in its mode, without noise; nothing in the bank changes."""
+    return node.forward_expected(inputs) if node.training else node.forward_eval(inputs)
 
 
 def shape_inputs(node: LutNode, inputs: Tensor) -> Tensor:
