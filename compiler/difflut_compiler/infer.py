@@ -15,7 +15,7 @@ from difflut_compiler.frontend import data_options, load_model
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import read_graph
 from difflut_compiler.ops import Input, Output
-from difflut_compiler.packed import Features, PackedNetwork, can_pack, pack_network
+from difflut_compiler.packed import MAX_EXACT_BITS, Features, PackedNetwork, can_pack, pack_network
 from difflut_compiler.reference import GRAPH_SUFFIX
 
 CLASS_INDEX = "class_index"
@@ -67,11 +67,24 @@ def load_predictor(path: Path) -> Predictor:
         compiled = load_compiled(path)
         return make_predictor(compiled.graph, compiled.report["input"]["scale"], tuple(compiled.report["class_names"]))
     if path.suffix == GRAPH_SUFFIX:
-        return make_predictor(read_graph(path))
+        graph = read_graph(path)
+        _check_exact(path, graph)
+        return make_predictor(graph)
     loaded = load_model(path)
     graph, _, _ = loaded.lower("network")
     predictor = make_predictor(graph, loaded.model.input_format.scale, tuple(loaded.model.class_names))
     return replace(predictor, label_column=data_options(loaded.model, "csv").get("label_column", -1))
+
+
+def _check_exact(path: Path, graph: LutGraph) -> None:
+    """Refuse words that the numbers of a data set, float32, do not reach."""
+    for net in graph.inputs():
+        op = graph.node(net).op
+        if isinstance(op, Input) and op.bits > MAX_EXACT_BITS:
+            raise CompilerError(
+                f"{path}: the input {op.name} has {op.bits} bits; data hold whole numbers of up to {MAX_EXACT_BITS} bits "
+                f"exactly. Evaluate the graph from Python, LutGraph.evaluate takes any integers"
+            )
 
 
 def round_to_words(graph: LutGraph, features: Features, scale: float) -> NDArray[np.int64]:

@@ -136,8 +136,9 @@ def drop(name: str) -> Callable[[dict[str, Any]], object]:
 
 BAD_STATES = [
     ("llnn", put("model.0.weight", torch.zeros(3)), "model.0.weight belongs to no layer of look-up tables of llnn"),
-    ("llnn", put("model.1.w", torch.zeros(14, 4)), "layer model.1: w is not there, or not of the shape of w_comp"),
-    ("llnn", drop("model.2.w"), "layer model.2: w is not there"),
+    ("llnn", put("model.1.w", torch.zeros(14, 4)), "layer model.1: w is (14, 4), w_comp (14, 8)"),
+    ("llnn", drop("model.2.w"), "layer model.2: there is no w; it has w_comp"),
+    ("llnn", drop("model.2.w_comp"), "layer model.2: there is no w_comp; it has w"),
     ("llnn", put("model.1.w", torch.full((14, 8), float("nan"))), "layer model.1: w holds values that are no numbers"),
     ("llnn", put("model.1.w", "text"), "model.1.w is a str, not a tensor"),
     ("torchlogix_raw", drop("0.weight"), "layer 0: there is no weight"),
@@ -148,7 +149,14 @@ BAD_STATES = [
         put("1.connections.indices", torch.full((2, 12), 99)),
         "layer 1 reads bit 99 of 18 before it",
     ),
-    ("torchlogix_raw", put("1.connections.indices", torch.full((2, 12), -1)), "layer 1: a connection is negative"),
+    (
+        "torchlogix_raw",
+        put("1.connections.indices", torch.full((2, 12), -1)),
+        "layer 1: a connection is -1, allowed are",
+    ),
+    ("torchlogix_raw", put("1.connections.indices", torch.tensor(3)), "connections.indices has the shape ()"),
+    ("torchlogix_raw", put("norm.weight", torch.zeros(3, 4)), "layer norm: there is no connections.indices"),
+    ("torchlogix_raw", put("0.weight", [torch.zeros(2), torch.zeros(3)]), "a list of tensors of different shapes"),
     ("torchlogix_raw", put("1.connections.indices", torch.zeros(2, 12)), "are float32 of (2, 12), not integers"),
     ("torchlogix_light", put("0.weight", torch.zeros(18, 8)), "light tables of 4 inputs with 8 weights, 16 are wanted"),
     ("difflogic", put("0.weights", torch.zeros(18, 4)), "weights has 4 columns, one for each of 16 gates is wanted"),
@@ -156,6 +164,8 @@ BAD_STATES = [
     ("difflogic", put("0.weights", torch.zeros(0, 16)), "weights has the shape (0, 16)"),
     ("dwn", put("0.luts", torch.zeros(16, 12)), "a table has 12 entries; a power of two from 2 to 65536"),
     ("dwn", drop("1.mapping"), "layer 1: there is no mapping"),
+    ("dwn", drop("1.luts"), "layer 1: there is no luts"),
+    ("dwn", put("0._LUTLayer__dummy_mapping", torch.arange(64.0).view(16, 4)), "mapping.weights has no order"),
     ("dwn", drop("0._LUTLayer__dummy_mapping"), "mapping.weights has no order of its 64 columns for 16 tables"),
     ("dwn", put("0._LUTLayer__dummy_mapping", torch.zeros(16, 4).int()), "mapping.weights has no order"),
 ]
@@ -168,6 +178,15 @@ def test_a_malformed_checkpoint_is_refused_by_layer(
     with pytest.raises(ImportFileError, match=re.escape(message)) as refusal:
         import_network(edited(name, change, tmp_path))
     assert str(refusal.value).startswith(str(tmp_path / "net.pth"))
+
+
+def test_a_connection_beyond_all_integers_does_not_come_round(tmp_path: Path) -> None:
+    with np.load(PEERS / "difflogic_wiring.npz") as arrays:
+        wiring = {name: values.astype(np.uint64) for name, values in arrays.items()}
+    wiring["1.indices"][0, 0] = 2**64 - 1
+    np.savez(tmp_path / "wiring.npz", **wiring)
+    with pytest.raises(ImportFileError, match="layer 1: a connection is 18446744073709551615, allowed are 0 to"):
+        import_network(replace(request_of("difflogic"), wiring=tmp_path / "wiring.npz"))
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ from difflut.models import SimpleFeedForward
 from difflut_compiler.cli import app
 from difflut_compiler.driver import CompileRequest, compile_model
 from difflut_compiler.errors import CompilerError
+from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.graph_file import graph_to_json
 from difflut_compiler.infer import load_predictor, make_predictor, round_to_words
+from difflut_compiler.ops import Compare, Input, Output
 from difflut_compiler.output import write_output
 from difflut_compiler.report import documents
 from tests.compiler.random_graphs import Shape, make_graph, random_inputs
@@ -160,6 +162,16 @@ def test_tables_that_do_not_fit_are_refused(text: str, message: str, tmp_path: P
 def test_other_files_are_refused() -> None:
     with pytest.raises(DataError, match="neither digits nor the path"):
         difflut.data.load_samples("rows.txt", 4, [])
+
+
+def test_words_that_float32_does_not_hold_are_refused(tmp_path: Path) -> None:
+    graph = LutGraph("network", ["input", "encoder", "output"])
+    word = graph.add(Input("x", 32), origin=Origin("input", 0))
+    bit = graph.add(Compare(16777217), (word,), origin=Origin("encoder", 0))
+    graph.add(Output("y"), (bit,), origin=Origin("output", 0))
+    (tmp_path / "wide.json").write_text(graph_to_json(graph))
+    with pytest.raises(CompilerError, match=r"wide\.json: the input x has 32 bits"):
+        load_predictor(tmp_path / "wide.json")
 
 
 def test_what_is_no_number_is_refused_without_compiled_code_too(monkeypatch: pytest.MonkeyPatch) -> None:

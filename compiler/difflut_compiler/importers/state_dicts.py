@@ -67,6 +67,8 @@ class _Source:
         return ImportFileError(self.request.path, f"layer {self.prefix.rstrip('.') or '0'}: {message}")
 
     def tensor(self, name: str, dimensions: int) -> Tensor:
+        if name not in self.tensors:
+            raise self.fail(f"there is no {name}; it has {', '.join(self.tensors)[:200]}")
         found = self.tensors[name]
         if found.ndim != dimensions or 0 in found.shape:
             raise self.fail(f"{name} has the shape {found.shape}, {dimensions} dimensions are wanted")
@@ -85,8 +87,9 @@ class _Source:
         """Connections ``(fan_in, luts)`` as whole numbers, checked."""
         if indices.shape != (fan_in, luts) or not np.issubdtype(indices.dtype, np.integer):
             raise self.fail(f"the connections are {indices.dtype} of {indices.shape}, not integers of {(fan_in, luts)}")
-        if indices.min() < 0:
-            raise self.fail("a connection is negative")
+        lowest, highest = int(indices.min()), int(indices.max())
+        if lowest < 0 or highest >= MAX_NODES:
+            raise self.fail(f"a connection is {lowest if lowest < 0 else highest}, allowed are 0 to {MAX_NODES - 1}")
         return indices.astype(np.int64)
 
     def saved_apart(self, fan_in: int, luts: int) -> NDArray[np.int64]:
@@ -155,6 +158,8 @@ def _load_arrays(path: Path) -> dict[str, Tensor]:
 
 def _to_array(path: Path, name: str, value: object) -> Tensor:
     if isinstance(value, list | tuple) and all(isinstance(one, torch.Tensor) for one in value):
+        if len({(one.shape, one.dtype) for one in value}) > 1:
+            raise ImportFileError(path, f"{name} is a list of tensors of different shapes or types")
         value = torch.stack(list(value)) if value else torch.zeros(0)
     if not isinstance(value, torch.Tensor):
         raise ImportFileError(path, f"{name} is a {type(value).__name__}, not a tensor")
@@ -163,7 +168,7 @@ def _to_array(path: Path, name: str, value: object) -> Tensor:
 
 
 def _recognise(path: Path, tensors: Mapping[str, Tensor]) -> _Tool:
-    """The tool that all of whose layers have a tensor of the names in the file."""
+    """The tool of which a tensor in the file has a name that no other tool gives."""
     for tool in TOOLS:
         if any(re.fullmatch(rf"(?:.*\.)?{tool.mark}", name) for name in tensors):
             return tool
@@ -179,25 +184,23 @@ def _read_dwn(source: _Source) -> LutLayer:
         order = next((value for name, value in source.tensors.items() if name.endswith("dummy_mapping")), None)
         if (
             order is None
+            or not np.issubdtype(order.dtype, np.integer)
             or order.shape != (len(luts), fan_in)
             or sorted(order.ravel().tolist()) != list(range(scores.shape[1]))
         ):
             raise source.fail(f"mapping.weights has no order of its {scores.shape[1]} columns for {len(luts)} tables")
         pins, inputs = scores.argmax(axis=0)[order], scores.shape[0]
     else:
-        if "mapping" not in source.tensors:
-            raise source.fail("there is no mapping")
         pins = source.tensor("mapping", 2)
         inputs = int(pins.max()) + 1
     return LutLayer(source.prefix, luts > 0, source.pins(pins.T, fan_in, len(luts)).T, inputs)
 
 
 def _read_torchlogix(source: _Source) -> LutLayer:
-    if "weight" not in source.tensors:
-        raise source.fail("there is no weight; only dense layers of tables are read")
     weight = source.tensor("weight", 2)
-    indices = source.tensors["connections.indices"]
-    if "connections.weights" in source.tensors:
+    is_learned = "connections.weights" in source.tensors
+    indices = source.tensor("connections.indices", 3 if is_learned else 2)
+    if is_learned:
         scores = source.tensor("connections.weights", 3)
         if indices.shape != scores.shape:
             raise source.fail(f"connections.indices is {indices.shape}, connections.weights {scores.shape}")
@@ -253,9 +256,9 @@ def _read_difflogic(source: _Source) -> LutLayer:
 
 
 def _read_llnn(source: _Source) -> LutLayer:
-    if "w" not in source.tensors or source.tensors["w"].shape != source.tensors["w_comp"].shape:
-        raise source.fail("w is not there, or not of the shape of w_comp")
     ones, zeros = source.tensor("w", 2), source.tensor("w_comp", 2)
+    if ones.shape != zeros.shape:
+        raise source.fail(f"w is {ones.shape}, w_comp {zeros.shape}")
     fan_in = source.fan_in(ones.shape[1])
     pins = source.saved_apart(fan_in, len(ones))
     return LutLayer(source.prefix, ones > zeros, pins[::-1].T, int(pins.max()) + 1)
