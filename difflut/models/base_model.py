@@ -347,9 +347,10 @@ class BaseLUTModel(nn.Module, ABC):
             if features:
                 names = ", ".join(map(str, features[:_NAMED_FEATURES])) + ", ..." * (len(features) > _NAMED_FEATURES)
                 warnings.warn(
-                    f"In the network's input format, {form.bits} bits in steps of {form.scale:g}, these features "
-                    f"{loss}: {names} (columns counted from 0, without that of the labels). Bring all features to "
-                    f"about the same range, or give an input_format with smaller steps.",
+                    f"In the network's input format, {form.bits} bits from {form.min_integer * form.scale:g} to "
+                    f"{form.max_integer * form.scale:g} in steps of {form.scale:g}, these features {loss}: {names} "
+                    f"(columns counted from 0, without that of the labels). Bring all features to about the same "
+                    f"range, or give an input_format that fits them all.",
                     UserWarning,
                     stacklevel=3,
                 )

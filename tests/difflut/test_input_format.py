@@ -157,13 +157,13 @@ def test_few_values_are_less_than_half_and_less_than_16(samples: int, values: in
 
 def test_a_format_that_loses_features_is_warned_of(make_config: Callable[..., ModelConfig]) -> None:
     table = draw_table()
-    with pytest.warns(UserWarning, match=r", 16 bits in .* become constant: 1, 2 \("):
+    with pytest.warns(UserWarning, match=r", 16 bits from .* become constant: 1, 2 \("):
         SimpleFeedForward(make_config()).fit_encoder(table)
     table[:, 1:3] *= 300
     with pytest.warns(UserWarning, match=r"keep few of their values: 2 \("):
         SimpleFeedForward(make_config()).fit_encoder(table)
     own = {"bits": 24, "signed": True, "scale": 1.0}
-    with pytest.warns(UserWarning, match=r"24 bits in steps of 1, .* become constant: 2 \("):
+    with pytest.warns(UserWarning, match=r"24 bits from -8.*e\+06 to 8.*e\+06 in steps of 1, .* become constant: 2 \("):
         SimpleFeedForward(make_config(input_format=own)).fit_encoder(draw_table())
     SimpleFeedForward(make_config(input_format=own)).fit_encoder(table)
     SimpleFeedForward(make_config()).fit_encoder(table / table.abs().amax(0))
