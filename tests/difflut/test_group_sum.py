@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -117,3 +118,20 @@ def test_padding_comes_after_the_permutation() -> None:
     sums = group_sum(torch.arange(10.0).unsqueeze(0))
     order = group_sum.order(10).tolist()
     assert sums.tolist() == [[float(sum(order[:4])), float(sum(order[4:8])), float(sum(order[8:]))]]
+
+
+@pytest.mark.parametrize(("batch", "features"), [(5, 12), (1024, 120), (1024, 119)])  # the last ones in used memory
+@pytest.mark.filterwarnings("ignore:GroupSum")
+def test_gradients_of_first_and_second_order(batch: int, features: int) -> None:
+    x = torch.rand(batch, features, dtype=torch.float64)
+    member = torch.arange(features) // math.ceil(features / 4)
+    sums = torch.stack([x[:, member == k].sum(1) for k in range(4)], dim=1) / 3
+    slope = (3 * sums**2 / 3)[:, member]  # of the sum of the cubes
+    total = torch.stack([slope[:, member == k].sum(1) for k in range(4)], dim=1)
+    second = (2 * total * 2 * sums / 3)[:, member]  # of the sum of the squared slopes
+
+    for _ in range(2):
+        given = x.to(torch.float32).requires_grad_()
+        (first,) = torch.autograd.grad((GroupSum(4, tau=3)(given) ** 3).sum(), given, create_graph=True)
+        torch.testing.assert_close(first, slope.to(torch.float32))
+        torch.testing.assert_close(torch.autograd.grad(first.square().sum(), given)[0], second.to(torch.float32))

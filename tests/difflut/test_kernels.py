@@ -452,17 +452,30 @@ def test_memory_is_used_again_once_its_last_tensor_has_gone(monkeypatch: pytest.
     assert (pool.bytes_in_use, pool.bytes_kept) == (0, 4096000)
 
 
-def test_no_more_memory_is_kept_than_was_in_use_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_memory_is_kept_than_twice_what_was_in_use_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = buffers.BufferPool()
     monkeypatch.setattr(buffers, "POOL", pool)
     for rows in range(1 << 20, (1 << 20) + 20):
         tensor = buffers.empty(rows, 2, dtype=torch.uint8)
         assert (tensor.shape, tensor.dtype) == ((rows, 2), torch.uint8)
         del tensor
-        assert pool.bytes_kept <= pool.most_bytes_in_use == 2 * rows
+        assert pool.most_bytes_in_use == 2 * rows
+        assert pool.bytes_kept == sum(size * len(kept) for size, kept in pool.kept.items()) <= 4 * rows
     small = [buffers.empty(10) for _ in range(3)]
     assert len({tensor.data_ptr() for tensor in small}) == 3
     assert pool.bytes_in_use == 0
+
+
+def test_buffers_of_several_sizes_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffers, "POOL", buffers.BufferPool())
+    rounds = []
+    for _ in range(3):
+        large = [buffers.empty(1 << 20) for _ in range(2)]
+        rounds.append({tensor.data_ptr() for tensor in large})
+        del large
+        rounds[-1] |= {buffers.empty(rows << 18).data_ptr() for rows in (3, 2, 1)}  # one after the other
+    assert len(rounds[0]) == 5
+    assert rounds[1] == rounds[2] == rounds[0]
 
 
 def test_answers_in_used_memory_stay_right() -> None:
