@@ -35,6 +35,7 @@ from difflut_compiler.passes import (
     Pass,
     PassResult,
     PassStep,
+    expanding_passes,
     run_passes,
 )
 from difflut_compiler.verify.prove_passes import prove_step
@@ -487,15 +488,18 @@ def matches_of_three(classes: int) -> int:
     return classes // 3 + matches_of_three(-(-classes // 3)) if classes > 2 else 0
 
 
+@pytest.mark.parametrize("lut_inputs", [5, 6])
 @pytest.mark.parametrize("classes", [2, 3, 10])
-def test_words_of_bits_become_proven_luts(classes: int, tmp_path: Path) -> None:
+def test_words_of_bits_become_proven_luts(classes: int, lut_inputs: int, tmp_path: Path) -> None:
     graph = vote_graph(classes)
-    steps = run_passes(graph, EXPAND, random_inputs(graph, 200), repeat=False)
+    steps = run_passes(graph, expanding_passes(lut_inputs), random_inputs(graph, 200), repeat=False)
     (step,) = [step for step in steps if step.name == "expand-words"]
     proof = prove_step(step, tmp_path)
     words = [net for net, node in step.before.items() if isinstance(node.op, Greater | Mux)]
     assert proof.by_sat == len(words)
-    assert not any(isinstance(graph.node(net).op, Greater | Mux) for net in graph)
+    ops = [graph.node(net).op for net in graph]
+    assert not any(isinstance(op, Greater | Mux) for op in ops)
+    assert all(op.fan_in <= lut_inputs for op in ops if isinstance(op, Lut))
     lut = next(net for net in words if isinstance(step.after[net].op, Lut))
     op = step.after[lut].op
     assert isinstance(op, Lut)
