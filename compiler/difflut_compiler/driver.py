@@ -20,8 +20,7 @@ from difflut_compiler.figures import Accuracy, Estimate, FirstSamples, InputPort
 from difflut_compiler.graph import GraphSize, LutGraph
 from difflut_compiler.graph_file import graph_to_json
 from difflut_compiler.interface import PLAIN, Interface
-from difflut_compiler.names import check_identifier
-from difflut_compiler.ops import Input
+from difflut_compiler.names import check_identifier, feature_words
 from difflut_compiler.passes import LUT_INPUTS, Pass, PassStep, expanding_passes, optimising_passes, run_passes
 from difflut_compiler.passes.runner import Observer
 from difflut_compiler.reference import Reference, read_reference
@@ -204,7 +203,7 @@ def compile_model(
             approximations=reference.approximations,
             rungs=(reference.first_rung, *rungs),
         ),
-        input_port=_input_port(built.graph, built.reference.scale),
+        input_port=InputPort(len(built.graph.inputs()), tuple(feature_words(built.graph)), built.reference.scale),
         lowered_size=built.reference.lowered.size(),
         size=built.optimised_size,
         estimates=estimate_all(built.scheduled.graph),
@@ -264,11 +263,6 @@ def _synthesis(request: CompileRequest, built: Built, folder: Path) -> Synthesis
     if not (wanted and hardware) or language_of(built.plan.language).no_proof:
         return None
     return count_cells(built.plan, folder)
-
-
-def _input_port(graph: LutGraph, scale: float) -> InputPort:
-    words = [op for net in graph.inputs() if isinstance(op := graph.node(net).op, Input)]
-    return InputPort(len(words), words[0].bits, words[0].signed, scale)
 
 
 def _accuracy(built: Built, simulated: SimulationResult | None) -> Accuracy | None:

@@ -20,7 +20,7 @@ from difflut_compiler.arrays import GraphArrays, Rows, distinct
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node, reads_signed
 from difflut_compiler.interface import LOAD_PORTS, PLAIN, Interface
-from difflut_compiler.names import Ref, Signal, check_identifier, feature_slices, name_nets, stage_name
+from difflut_compiler.names import Ref, Signal, check_identifier, feature_slices, feature_words, name_nets, stage_name
 from difflut_compiler.ops import Bit, Compare, Const, Input, Lut, Output, Register
 from difflut_compiler.reload import IMAGE_FILE, LOAD_BITS, LoadMap, image_text, make_image, map_tables
 from difflut_compiler.schedule import Schedule
@@ -269,14 +269,11 @@ def _connect(
     values = _values(graph, refs, features)
     outputs = graph.outputs()
     driven = {signal for module in modules for signal in module.outputs}
-    ports = [graph.node(net).op for net in graph.inputs()]
-    first = ports[0] if ports else None
     return TopModule(
         name=top,
         features=features,
+        words=tuple(feature_words(graph)),
         load_ports=load_ports,
-        feature_count=len(ports),
-        signed=isinstance(first, Input) and first.signed,
         outputs=tuple(refs[net].signal for net in outputs),
         internals=tuple(sorted(driven)),
         modules=tuple(modules),

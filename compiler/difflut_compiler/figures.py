@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from difflut_compiler.interface import Interface
+from difflut_compiler.names import Words
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,10 @@ class FirstSamples:
 
 @dataclass(frozen=True)
 class InputPort:
-    """The number format of the packed port ``features``."""
+    """What is in the packed port ``features``: how many words, of which formats, and what a step of a word is worth."""
 
     features: int
-    bits: int
-    signed: bool
+    words: tuple[Words, ...]
     scale: float
 
 

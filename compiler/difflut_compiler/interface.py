@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from difflut_compiler.errors import CompilerError
+from difflut_compiler.names import count_of
 
 INTERFACES = ("plain", "valid", "axi-stream")
 BYTE_BITS = 8
@@ -75,11 +76,12 @@ class Interface:
 
     def describe_latency(self, latency_cycles: int, feature_bits: int) -> str:
         """How long the network takes and how often it gets a sample."""
+        cycles = count_of(latency_cycles, "clock cycle")
         if self.kind == "axi-stream":
-            network = f"{count_cycles(latency_cycles)} in the network" if latency_cycles else "combinational network"
+            network = f"{cycles} in the network" if latency_cycles else "combinational network"
             beats = self.beats(feature_bits)
-            return f"{network}, then a FIFO; one sample per {f'{beats} beats' if beats > 1 else 'beat'}"
-        return f"{count_cycles(latency_cycles)}, one sample per cycle" if latency_cycles else "combinational"
+            return f"{network}, then a FIFO; one sample per {count_of(beats, 'beat') if beats > 1 else 'beat'}"
+        return f"{cycles}, one sample per cycle" if latency_cycles else "combinational"
 
     def describe_timing(self, latency_cycles: int) -> str:
         """What the bench of the interface makes sure of, beside the answers themselves: when they come."""
@@ -87,14 +89,8 @@ class Interface:
             return "answers in order, none lost and none twice, while sender and receiver pause at random"
         if not latency_cycles:
             return "combinational"
-        if self.clock_enable:
-            return f"each answer after exactly {count_cycles(latency_cycles)} with enable"
-        return f"each answer after exactly {count_cycles(latency_cycles)}"
-
-
-def count_cycles(cycles: int) -> str:
-    """``4 clock cycles``"""
-    return f"{cycles} clock cycle{'' if cycles == 1 else 's'}"
+        with_enable = " with enable" if self.clock_enable else ""
+        return f"each answer after exactly {count_of(latency_cycles, 'clock cycle')}{with_enable}"
 
 
 PLAIN = Interface()

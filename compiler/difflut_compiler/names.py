@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.graph import LutGraph
+from difflut_compiler.graph import LutGraph, is_signed
 from difflut_compiler.ops import Bit, Compare, Const, Input, Lut, Output, Register
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -132,3 +134,39 @@ def feature_slices(graph: LutGraph) -> Iterator[tuple[int, int, int]]:
         width = graph.node(net).width
         yield net, offset, width
         offset += width
+
+
+@dataclass(frozen=True)
+class Words:
+    """Neighbouring features of one number format in the port ``features``, the first in the lowest bits."""
+
+    features: int
+    bits: int
+    signed: bool
+    lowest_bit: int
+
+    def __str__(self) -> str:
+        sign = "signed" if self.signed else "unsigned"
+        return f"{count_of(self.features, f'{sign} word')} of {count_of(self.bits, 'bit')}"
+
+
+def feature_words(graph: LutGraph) -> list[Words]:
+    """The formats of all features, in their order."""
+    runs = groupby(feature_slices(graph), lambda feature: (feature[2], is_signed(graph.node(feature[0]))))
+    words = []
+    for (bits, signed), run in runs:
+        (_, lowest_bit, _), *others = run
+        words.append(Words(1 + len(others), bits, signed, lowest_bit))
+    return words
+
+
+def describe_words(words: Sequence[Words]) -> str:
+    """``64 unsigned words of 5 bits``; of several formats, from which bit of the port on each is there."""
+    if len(words) == 1:
+        return str(words[0])
+    return ", ".join(f"{one} from bit {one.lowest_bit}" for one in words) or "none"
+
+
+def count_of(number: int, noun: str) -> str:
+    """``1 bit``, ``2 bits``"""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

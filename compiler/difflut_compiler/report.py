@@ -17,6 +17,7 @@ from difflut_compiler.approximations import Record
 from difflut_compiler.driver import CompileResult
 from difflut_compiler.figures import Accuracy
 from difflut_compiler.graph import GraphSize
+from difflut_compiler.names import describe_words
 from difflut_compiler.output import CERTIFICATE, GRAPH_FILE, REPORT, REPORT_PAGE
 from difflut_compiler.page import render_page
 from difflut_compiler.verify.certificate import Rung
@@ -91,9 +92,8 @@ def print_result(result: CompileResult, console: Console) -> None:
 def _circuit_table(result: CompileResult) -> Table:
     table = Table(title=f"{result.plan.top} ({result.plan.target})", title_justify="left", show_header=False, box=None)
     port = result.input_port
-    sign = "signed" if port.signed else "unsigned"
     plan = result.plan
-    table.add_row("input", f"{port.features} {sign} words of {port.bits} bits, {port.scale:g} per step")
+    table.add_row("input", f"{describe_words(port.words)}, {port.scale:g} per step")
     table.add_row("latency", plan.interface.describe_latency(plan.latency_cycles, plan.feature_bits))
     table.add_row("LUTs in the network", _before_after(result, "lut"))
     table.add_row("comparators", _before_after(result, "compare"))

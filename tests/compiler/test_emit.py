@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
 
+from difflut_compiler.driver import CompileRequest, compile_model
 from difflut_compiler.emit import emit
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.names import MAX_IDENTIFIER_LENGTH, check_identifier, feature_slices, name_nets
-from difflut_compiler.ops import Bit, Const, Input
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.graph_file import graph_to_json
+from difflut_compiler.names import MAX_IDENTIFIER_LENGTH, check_identifier, feature_slices, feature_words, name_nets
+from difflut_compiler.ops import Bit, Compare, Const, Input, Output
 from difflut_compiler.passes import ExpandArgMax, ExpandPopCount, Pass
+from difflut_compiler.report import documents
 from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.targets import TARGETS, templates
 from tests.compiler.designs import HDL_TARGETS, design_of, make_design
@@ -98,6 +104,56 @@ def test_every_bit_has_a_name_of_its_own(pipeline: str) -> None:
 def test_features_are_packed_lowest_first() -> None:
     graph = make_graph(Shape(features=3, bits=5), 0)
     assert list(feature_slices(graph)) == [(0, 0, 5), (1, 5, 5), (2, 10, 5)]
+
+
+def mixed_words() -> LutGraph:
+    """Features of three formats, and two of one: whether each is at least 1."""
+    graph = LutGraph("mixed", ("input", "encoder", "output"))
+    for index, (bits, signed) in enumerate([(1, False), (8, True), (8, True), (9, False)]):
+        word = graph.add(Input(f"x{index}", bits, signed), origin=Origin("input", index))
+        bit = graph.add(Compare(1), (word,), origin=Origin("encoder", index))
+        graph.add(Output(f"y{index}"), (bit,), origin=Origin("output", index))
+    graph.verify()
+    return graph
+
+
+MIXED_WORDS = (
+    "1 unsigned word of 1 bit from bit 0, 2 signed words of 8 bits from bit 1, 1 unsigned word of 9 bits from bit 17"
+)
+
+
+@pytest.mark.parametrize(
+    ("graph", "text"),
+    [(make_graph(Shape(features=3, bits=5), 0), "3 unsigned words of 5 bits"), (mixed_words(), MIXED_WORDS)],
+)
+def test_the_port_is_described_as_it_is(graph: LutGraph, text: str, tmp_path: Path) -> None:
+    described = feature_words(graph)
+    # Taken apart feature by feature, it is the port.
+    places = [
+        (one.lowest_bit + number * one.bits, one.bits, one.signed)
+        for one in described
+        for number in range(one.features)
+    ]
+    nets = list(feature_slices(graph))
+    assert places == [(low, width, graph.node(net).op.signed) for net, low, width in nets]  # type: ignore[union-attr]
+    for target in HDL_TARGETS:
+        files = design_of(graph, target=target, pipeline="none").plan.files
+        assert f" features: {text}, feature 0 in the lowest bits.\n" in files[f"net{TARGETS[target].suffix}"]
+    (tmp_path / "graph.json").write_text(graph_to_json(graph))
+    request = CompileRequest(tmp_path / "graph.json", "json", "net")
+    texts = documents(compile_model(request))
+    assert json.loads(texts["report.json"])["input"] == {
+        "features": len(nets),
+        "words": [asdict(one) for one in described],
+        "scale": 1.0,
+    }
+    assert text in " ".join(texts["summary.txt"].split())
+    assert f"{text} in," in texts["report.html"]
+
+
+def test_the_c_program_says_what_its_samples_are() -> None:
+    text = emit(schedule(mixed_words(), "none"), TARGETS["c"], "net").files["net.h"]
+    assert " A sample is 1 unsigned word of 1 bit, 2 signed words of 8 bits, 1 unsigned word of 9 bits.\n" in text
 
 
 @pytest.mark.parametrize("target", HDL_TARGETS)

@@ -12,6 +12,7 @@ from difflut_compiler._resources import data
 from difflut_compiler.compiled import CompiledNetwork
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.interface import Interface
+from difflut_compiler.names import Words, describe_words
 from difflut_compiler.output import REPORT_PAGE, write_file
 from difflut_compiler.page.logic import LogicDrawing, draw_logic
 from difflut_compiler.page.svg import SHADES, heat_map, histogram, matrix, stacked_bar
@@ -60,6 +61,7 @@ def render_page(
         certificate=certificate,
         product=language_of(target.language).product,
         folder=target.folder,
+        words=describe_words([Words(**one) for one in report["input"]["words"]]),
         latency=interface.describe_latency(report["latency_cycles"], report["feature_bits"]),
         passed=sum(rung["status"] == "passed" for rung in certificate["rungs"]),
         families=[_family(result) for result in results],

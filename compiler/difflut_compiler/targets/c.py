@@ -9,8 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.names import feature_slices
-from difflut_compiler.ops import Input
+from difflut_compiler.names import feature_slices, feature_words
 from difflut_compiler.targets.bit_circuit import BitCircuit, Port, Table, to_bits
 from difflut_compiler.targets.decompose import FALSE, TRUE, Step, decompose
 from difflut_compiler.targets.target import CircuitFiles
@@ -48,7 +47,7 @@ def _header(graph: LutGraph, circuit: BitCircuit, top: str) -> str:
     return render(
         "c/network.h.j2",
         title=f"{top}: a look-up-table network made by DiffLUT. This file belongs to its user.",
-        samples_note=_describe_features(graph),
+        samples_note=f"A sample is {', '.join(map(str, feature_words(graph)))}.",
         top=top,
         guard=top.upper(),
         features=[width for _, _, width in feature_slices(graph)],
@@ -59,12 +58,6 @@ def _header(graph: LutGraph, circuit: BitCircuit, top: str) -> str:
         parts=[_statements(circuit.tables[start : start + TABLES_PER_FUNCTION]) for start in parts],
         output_sources=[bit for port in circuit.outputs for bit in port.bits],
     )
-
-
-def _describe_features(graph: LutGraph) -> str:
-    words = [op for net in graph.inputs() if isinstance(op := graph.node(net).op, Input)]
-    kinds = sorted({f"{'signed' if word.signed else 'unsigned'} integers of {word.bits} bits" for word in words})
-    return f"A sample is {len(words)} {' or '.join(kinds)}."
 
 
 def _statements(tables: Sequence[Table]) -> Iterator[str]:

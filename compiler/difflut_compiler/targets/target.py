@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.interface import PLAIN, Interface, stream_out_bits
-from difflut_compiler.names import Ref, Signal
+from difflut_compiler.names import Ref, Signal, Words, describe_words
 from difflut_compiler.ops import AnyOp, Const, Lut, bits_for
 
 
@@ -82,9 +82,8 @@ class TopModule:
 
     name: str
     features: Signal
+    words: tuple[Words, ...]
     load_ports: tuple[Signal, ...]
-    feature_count: int
-    signed: bool
     outputs: tuple[Signal, ...]
     internals: tuple[Signal, ...]
     modules: tuple[Module, ...]
@@ -102,13 +101,11 @@ class TopModule:
     @property
     def header(self) -> list[str]:
         """What a reader of the top file must know, one line each."""
-        bits = (self.features.width or 0) // max(1, self.feature_count)
-        sign = "signed" if self.signed else "unsigned"
         latency = PLAIN.describe_latency(self.latency_cycles, self.features.width or 0)  # of this module alone
         ports = (*self.controls, *(signal.name for signal in self.load_ports))
         return [
             f"{self.name}: a look-up-table network made by DiffLUT. This file belongs to its user.",
-            f"features: {self.feature_count} {sign} words of {bits} bits, feature 0 in the lowest bits.",
+            f"features: {describe_words(self.words)}, feature 0 in the lowest bits.",
             f"latency: {latency}.",
             *(PORT_LINES[port] for port in ports if port in PORT_LINES),
         ]
