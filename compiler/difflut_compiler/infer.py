@@ -82,8 +82,8 @@ def _check_exact(path: Path, graph: LutGraph) -> None:
         op = graph.node(net).op
         if isinstance(op, Input) and op.bits > MAX_EXACT_BITS:
             raise CompilerError(
-                f"{path}: the input {op.name} has {op.bits} bits; data hold whole numbers of up to {MAX_EXACT_BITS} bits "
-                f"exactly. Evaluate the graph from Python, LutGraph.evaluate takes any integers"
+                f"{path}: the input {op.name} has {op.bits} bits; data hold whole numbers of up to {MAX_EXACT_BITS} "
+                f"bits exactly. Evaluate the graph from Python, LutGraph.evaluate takes any integers"
             )
 
 
