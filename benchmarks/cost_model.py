@@ -163,7 +163,7 @@ def slow_paths(scheduled: Schedule, family: Family) -> list[Amounts]:
 def measure() -> None:
     """Measure what is missing, and again what the compiler makes other hardware of than when it was measured."""
     rows = {(row["spec"]["seed"], row["family"]): row for row in read_measurements()}
-    for spec in sorted(map(make_spec, range(NETWORKS)), key=lambda spec: (spec.value_bits > 1, spec.seed)):
+    for spec in map(make_spec, range(NETWORKS)):
         with tempfile.TemporaryDirectory() as folder:
             scheduled = build(spec, Path(folder) / "model.pth")
         plan = emit(scheduled, TARGETS["verilog"], "network")
@@ -288,6 +288,8 @@ def fit_all(rows: Sequence[Row]) -> dict[str, tuple[CostModel, Errors]]:
 def describe(results: Mapping[str, tuple[CostModel, Errors]], rows: Sequence[Row]) -> str:
     """The page with the errors, as text."""
     sizes = [row["luts"] for row in rows]
+    networks = {row["spec"]["seed"]: row["spec"] for row in rows}
+    encoded = sum(spec["value_bits"] > 1 for spec in networks.values())
     lines = []
     for family, (_, errors) in results.items():
         fmax = "no free tool"
@@ -295,7 +297,9 @@ def describe(results: Mapping[str, tuple[CostModel, Errors]], rows: Sequence[Row
             fmax = f"{errors.median_fmax:.1%} (worst {errors.worst_fmax:.0%})"
         luts = f"{errors.median_luts:.1%} (worst {errors.worst_luts:.0%})"
         lines.append(f"| `{family}` | {errors.calibrated_on} | {errors.networks} | {luts} | {fmax} |")
-    return PAGE_TEXT.format(table="\n".join(lines), fewest=min(sizes), most=max(sizes))
+    return PAGE_TEXT.format(
+        table="\n".join(lines), fewest=min(sizes), most=max(sizes), networks=len(networks), encoded=encoded
+    )
 
 
 PAGE_TEXT = """\
@@ -305,7 +309,8 @@ PAGE_TEXT = """\
 graph in milliseconds, without any tool. What they are made of is written in `difflut_compiler/synth/estimate.py`; their
 coefficients are fitted to what Yosys and nextpnr found for networks with random tables and wires: one to three layers,
 {fewest} to {most} LUTs of up to six inputs, two to ten classes, compiled for LUTs of four inputs or of six, with a
-register per layer or without any.
+register per layer or without any. Of the {networks} networks, {encoded} have an encoder, with one to five thresholds on
+words of two to eight bits; the others read single bits.
 
 `python benchmarks/cost_model.py fit` computes this table, and the coefficients, from the measurements in
 `benchmarks/cost_model_measurements.json`. Errors are absolute and relative, on networks not used to calibrate.
