@@ -310,7 +310,8 @@ graph in milliseconds, without any tool. What they are made of is written in `di
 coefficients are fitted to what Yosys and nextpnr found for networks with random tables and wires: one to three layers,
 {fewest} to {most} LUTs of up to six inputs, two to ten classes, compiled for LUTs of four inputs or of six, with a
 register per layer or without any. Of the {networks} networks, {encoded} have an encoder, with one to five thresholds on
-words of two to eight bits; the others read single bits.
+words of two to eight bits; the others read single bits. Those compiled for LUTs of six inputs were measured before the
+compiler made their argmax of LUTs: the errors of such networks are those with the earlier argmax.
 
 `python benchmarks/cost_model.py fit` computes this table, and the coefficients, from the measurements in
 `benchmarks/cost_model_measurements.json`. Errors are absolute and relative, on networks not used to calibrate.
