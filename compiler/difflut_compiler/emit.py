@@ -86,7 +86,7 @@ class BuildPlan:
 def emit(scheduled: Schedule, target: Target, top: str, interface: Interface = PLAIN) -> BuildPlan:
     """Write ``scheduled`` in the form of ``target`` with ``top`` as the name of the whole; plain ports by default."""
     interface.check()
-    taken = [op.name for op in _outputs(scheduled.graph) if op.name in interface.names]
+    taken = [name for name in scheduled.graph.output_names() if name in interface.names]
     if taken:
         raise CompilerError(f"an output is called {taken[0]!r}, a name that the interface uses; choose another")
     core = top if interface.is_plain else f"{top}_core"
@@ -137,10 +137,6 @@ def _check_names(refs: Mapping[int, Ref], modules: Sequence[Module], core: TopMo
         name, count = max(Counter(names).items(), key=itemgetter(1), default=("", 1))
         if count > 1:
             raise CompilerError(f"two things in the hardware would be called {name}; rename an output or a layer")
-
-
-def _outputs(graph: LutGraph) -> list[Output]:
-    return [op for net in graph.outputs() if isinstance(op := graph.node(net).op, Output)]
 
 
 def _split_modules(

@@ -252,6 +252,10 @@ class LutGraph:
     def outputs(self) -> list[int]:
         return self._nets_of(Output)
 
+    def output_names(self) -> list[str]:
+        """The names of the outputs, in their order."""
+        return [op.name for net in self.outputs() if isinstance(op := self.node(net).op, Output)]
+
     def _nets_of(self, kind: type[AnyOp]) -> list[int]:
         arrays = self.arrays()
         nets: list[int] = arrays.nets[arrays.rows_where(kind)].tolist()
@@ -286,7 +290,7 @@ class LutGraph:
         self._verify_origins(nets)
         if not self.outputs():
             raise GraphError(f"graph {self.name!r} has no output")
-        names = Counter(op.name for net in self.outputs() if isinstance(op := self.node(net).op, Output))
+        names = Counter(self.output_names())
         if len(names) < names.total():
             raise GraphError(f"graph {self.name!r} has several outputs called {names.most_common(1)[0][0]!r}")
 
@@ -346,12 +350,7 @@ class LutGraph:
         """Run the circuit on integer inputs of shape ``(samples, inputs)``; one ``(samples,)`` array per output."""
         nets = self.outputs()
         values = evaluate_nets(self, inputs, nets)
-        return {self._output_name(net): row for net, row in zip(nets, values, strict=True)}
-
-    def _output_name(self, net: int) -> str:
-        op = self.node(net).op
-        assert isinstance(op, Output)
-        return op.name
+        return dict(zip(self.output_names(), values, strict=True))
 
     # -- text ----------------------------------------------------------------------------------------------------
 

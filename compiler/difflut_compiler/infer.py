@@ -14,7 +14,7 @@ from difflut_compiler.errors import CompilerError
 from difflut_compiler.frontend import data_options, load_model
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import read_graph
-from difflut_compiler.ops import Input, Output
+from difflut_compiler.ops import Input
 from difflut_compiler.packed import MAX_EXACT_BITS, Features, PackedNetwork, can_pack, pack_network
 from difflut_compiler.reference import GRAPH_SUFFIX
 
@@ -50,7 +50,7 @@ class Predictor:
         if not self.network.only_compares:
             features = round_to_words(self.graph, features, self.scale).astype(np.float32)
         values = self.network.run(features, threads)
-        return {_output_name(self.graph, net): row for net, row in zip(self.graph.outputs(), values, strict=True)}
+        return dict(zip(self.graph.output_names(), values, strict=True))
 
 
 def make_predictor(graph: LutGraph, scale: float = 1.0, class_names: tuple[str, ...] = ()) -> Predictor:
@@ -100,9 +100,3 @@ def format_predictions(outputs: Mapping[str, NDArray[np.int64]]) -> str:
     """A CSV table with a column per output and a row per sample."""
     rows = zip(*(values.tolist() for values in outputs.values()), strict=True)
     return "".join(f"{','.join(map(str, row))}\n" for row in (outputs, *rows))
-
-
-def _output_name(graph: LutGraph, net: int) -> str:
-    op = graph.node(net).op
-    assert isinstance(op, Output)
-    return op.name

@@ -85,6 +85,14 @@ def bits_for(value: int) -> int:
     return max(1, value.bit_length())
 
 
+def lowest_one(value: int) -> int:
+    """The place of the lowest one of a positive number.
+
+    Whether a word, counted from its least value, is at least a number depends on the bits from that place upwards.
+    """
+    return (value & -value).bit_length() - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """A word that enters the circuit: a fixed-point feature, or a bit when ``bits`` is 1."""
@@ -165,14 +173,16 @@ class Compare:
             return Folded(Const(0), ())
         return None
 
+    def bits_compared(self, word: Input) -> int:
+        """How many bits of the word matter, the highest ones; none if the answer is the same for all its values."""
+        distance = self.threshold - word.min_value
+        return word.bits - lowest_one(distance) if 0 < distance < 1 << word.bits else 0
+
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
-        """Bits below the threshold's lowest one do not matter; a comparison by the highest bit alone is a wire."""
+        """A comparison by the highest bit alone is a wire."""
         word = operands[0].op
         assert isinstance(word, Input)
-        distance = self.threshold - word.min_value
-        if not 0 < distance < 1 << word.bits:
-            return 0
-        bits = word.bits - ((distance & -distance).bit_length() - 1)
+        bits = self.bits_compared(word)
         return reduction_cost(bits) if bits > 1 else 0
 
     @staticmethod
@@ -257,6 +267,9 @@ class Lut:
             low, high = result[:, 0::2], result[:, 1::2]
             result = low ^ ((low ^ high) & select)
         return result[:, 0]
+
+
+BUFFER, INVERTER = Lut(1, 0b10), Lut(1, 0b01)
 
 
 @dataclass(frozen=True, slots=True)

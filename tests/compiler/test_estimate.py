@@ -72,6 +72,23 @@ def test_amounts_are_counted_by_layer() -> None:
     assert amounts_by_part(small_graph(), 6) == expected | {"encoder": {"compare": 2 + 1}}
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_comparison_takes_as_many_bits_as_decide_it(signed: bool) -> None:
+    """By enumeration: the fewest highest bits from which the answer follows; none if it is always the same."""
+    word = Input("f", 4, signed)
+    values = np.arange(word.min_value, word.max_value + 1)
+    for threshold in range(word.min_value - 2, word.max_value + 3):
+        answers = values >= threshold
+        enough = [
+            bits for bits in range(5) if all(len(set(part)) == 1 for part in answers.reshape(1 << bits, -1).tolist())
+        ]
+        assert Compare(threshold).bits_compared(word) == enough[0]
+        graph = LutGraph("tiny", ["input", "encoder", "output"])
+        bit = graph.add(Compare(threshold), (graph.add(word, origin=Origin("input", 0)),), origin=Origin("encoder", 0))
+        graph.add(Output("y"), (bit,), origin=Origin("output", 0))
+        assert amounts_by_part(graph, 4).get("encoder", {}).get("compare", 0) == math.ceil((enough[0] - 1) / 3)
+
+
 def test_luts_that_count_are_a_kind_of_their_own() -> None:
     graph = make_design(Shape(widths=(8, 24), max_fan_in=3, classes=2)).graph
     amounts = amounts_by_part(graph, 4)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from difflut_compiler.accuracy import LabelledData, least_right, spend_budget
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Const, Lut, table_to_bools
-from difflut_compiler.passes.absorb_inverters import BUFFER, INVERTER
+from difflut_compiler.ops import BUFFER, INVERTER, Const, Lut, table_to_bools
 
 SAMPLES_PER_CHUNK = 4096
 

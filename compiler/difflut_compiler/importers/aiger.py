@@ -14,10 +14,10 @@ from difflut_compiler.errors import ImportFileError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.importers import ImportRequest
 from difflut_compiler.importers.netlist import MAX_NODES, LogicBuilder, read_limited
+from difflut_compiler.ops import INVERTER
 
 AND_TABLES = {(False, False): 0b1000, (True, False): 0b0100, (False, True): 0b0010, (True, True): 0b0001}
 """Tables of AND gates by which of the two inputs is inverted."""
-INVERTER = 0b01
 
 
 class _And(NamedTuple):
@@ -64,7 +64,7 @@ def _net_of(builder: LogicBuilder, nets: dict[int, int], literal: int) -> int:
     if literal < 2:
         return builder.constant(bool(literal))
     net = nets[literal >> 1]
-    return builder.table(INVERTER, [net]) if literal & 1 else net
+    return builder.table(INVERTER.table, [net]) if literal & 1 else net
 
 
 def _fold(builder: LogicBuilder, nets: dict[int, int], left: int, right: int) -> int:

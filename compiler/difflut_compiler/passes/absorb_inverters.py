@@ -9,11 +9,9 @@ import numpy as np
 
 from difflut_compiler.arrays import GraphArrays, Rows
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Lut, complement_pins
+from difflut_compiler.ops import BUFFER, INVERTER, Lut, complement_pins
 from difflut_compiler.passes.runner import PassResult
 from difflut_compiler.passes.sweep import Sweep
-
-BUFFER, INVERTER = Lut(1, 0b10), Lut(1, 0b01)
 
 
 class _Source(NamedTuple):

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 
+from difflut_compiler.ops import lowest_one
+
 SELECTOR_CHOICE = 6
 """How many bits above the low ones selectors are chosen from."""
 MAX_CUTS = 2
@@ -79,12 +81,7 @@ def plan_comparisons(bits: int, thresholds: tuple[int, ...], lut_inputs: int) ->
 
 def plain_luts(bits: int, threshold: int, lut_inputs: int) -> int:
     """LUTs of one comparator alone, in a chain from the lowest bit that matters to the highest one."""
-    return -(-(_bits_compared(bits, threshold) - 1) // (lut_inputs - 1))
-
-
-def _bits_compared(bits: int, threshold: int) -> int:
-    """How many bits matter: those from the threshold's lowest one upwards."""
-    return bits + 1 - (threshold & -threshold).bit_length()
+    return -(-(bits - lowest_one(threshold) - 1) // (lut_inputs - 1))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Bit, Compare, Input, Lut, bools_to_table, complement_pins
+from difflut_compiler.ops import Bit, Compare, Input, Lut, bools_to_table, complement_pins, lowest_one
 from difflut_compiler.passes.comparison_plans import Cut, LowPart, plan_comparisons, selector_key
 from difflut_compiler.passes.runner import PassResult
 
@@ -88,7 +88,7 @@ class _WordEncoder:
     def build_chains(self) -> None:
         """Make LUTs of comparators that no cut had, each in a chain from its lowest bit that matters to the highest."""
         for threshold, nets in self.nets_at.items():
-            low, start = None, (threshold & -threshold).bit_length() - 1
+            low, start = None, lowest_one(threshold)
             while self.op.bits - start > self.lut_inputs - (low is not None):
                 places = range(start, start + self.lut_inputs - (low is not None))
                 op = _at_least(threshold >> start, len(places), low is not None)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from difflut_compiler.arrays import GraphArrays, Rows, distinct
 from difflut_compiler.graph import LutGraph
-from difflut_compiler.ops import Input, Output
-from difflut_compiler.passes.absorb_inverters import INVERTER
+from difflut_compiler.ops import INVERTER, Input, Output
 from difflut_compiler.passes.runner import PassResult
 
 ENTRIES_AT_ONCE = 1 << 24

@@ -12,8 +12,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Const, Lut, bools_to_table
-from difflut_compiler.passes.absorb_inverters import BUFFER
+from difflut_compiler.ops import BUFFER, Const, Lut, bools_to_table
 from difflut_compiler.passes.runner import PassResult
 from difflut_compiler.verify.equivalence import Circuit, write_blif
 from difflut_compiler.verify.gates import Blif, write_gates

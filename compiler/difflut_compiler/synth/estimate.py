@@ -55,8 +55,8 @@ def amounts_by_part(graph: LutGraph, lut_inputs: int) -> dict[str, Amounts]:
 
 def _area_amount(graph: LutGraph, node: Node, lut_inputs: int) -> tuple[str, int]:
     match node.op:
-        case Compare(threshold):
-            return "compare", math.ceil((_bits_compared(graph, node, threshold) - 1) / (lut_inputs - 1))
+        case Compare():
+            return "compare", math.ceil((_bits_compared(graph, node) - 1) / (lut_inputs - 1))
         case Lut(fan_in):
             return f"lut{min(fan_in, LARGEST_LUT)}", node.op.lut6_cost(()) if fan_in > LARGEST_LUT else 1
         case PopCount():
@@ -72,12 +72,11 @@ def _area_amount(graph: LutGraph, node: Node, lut_inputs: int) -> tuple[str, int
     return node.op.kind, 0
 
 
-def _bits_compared(graph: LutGraph, node: Node, threshold: int) -> int:
-    """Bits of the word that a comparison with a constant depends on: those from the threshold's lowest one upwards."""
+def _bits_compared(graph: LutGraph, node: Node) -> int:
     word = graph.node(node.operands[0]).op
+    assert isinstance(node.op, Compare)
     assert isinstance(word, Input)
-    distance = threshold - word.min_value
-    return word.bits - ((distance & -distance).bit_length() - 1)
+    return node.op.bits_compared(word)
 
 
 def _score_bits(graph: LutGraph, node: Node) -> int:
@@ -148,8 +147,8 @@ def count_luts(graph: LutGraph) -> int:
 def _time_amounts(graph: LutGraph, node: Node, family: Family) -> Counter[str]:
     """What a signal passes in a node."""
     match node.op:
-        case Compare(threshold):
-            return Counter(level=_levels(_bits_compared(graph, node, threshold), family))
+        case Compare():
+            return Counter(level=_levels(_bits_compared(graph, node), family))
         case Lut() | PopCount():
             return Counter(level=1, wide=max(0, len(node.operands) - family.lut_inputs))
         case Add(bits):

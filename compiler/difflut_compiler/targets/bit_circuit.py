@@ -16,6 +16,8 @@ import numpy as np
 from difflut_compiler.graph import LutGraph, Node, reads_signed
 from difflut_compiler.names import Ref, Signal, feature_slices, name_nets
 from difflut_compiler.ops import (
+    BUFFER,
+    INVERTER,
     Add,
     Bit,
     Compare,
@@ -28,6 +30,7 @@ from difflut_compiler.ops import (
     Operand,
     Output,
     bools_to_table,
+    lowest_one,
 )
 from difflut_compiler.targets.target import not_expanded
 
@@ -36,8 +39,7 @@ ZERO, ONE = 0, 1
 TABLE_INPUTS = 6
 """Comparators become tables of at most this many inputs."""
 
-BUFFER = Lut(1, 0b10)
-_VARIABLE = Operand(Lut(1, 0b01), 1)
+_VARIABLE = Operand(INVERTER, 1)
 _CONSTANTS = {value: Operand(Const(value), 1) for value in (ZERO, ONE)}
 
 Bits = list[int]
@@ -157,7 +159,7 @@ def _at_least(circuit: BitCircuit, word: Bits, threshold: int, signed: bool) -> 
     if distance >= 1 << len(word):
         return ZERO
     answer = ONE
-    start = (distance & -distance).bit_length() - 1  # below the lowest one of the distance, nothing matters
+    start = lowest_one(distance)  # below the lowest one of the distance, nothing matters
     while start < len(word):
         taken = min(TABLE_INPUTS - (answer != ONE), len(word) - start)
         values = np.arange(1 << taken)

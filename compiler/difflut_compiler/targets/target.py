@@ -10,7 +10,7 @@ from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.interface import PLAIN, Interface, stream_out_bits
 from difflut_compiler.names import Ref, Signal, Words, describe_words
-from difflut_compiler.ops import AnyOp, Const, Lut, bits_for
+from difflut_compiler.ops import AnyOp, Const, Lut, bits_for, lowest_one
 
 
 class Slice(NamedTuple):
@@ -230,7 +230,7 @@ def bits_that_matter(threshold: int, word: Value, signed: bool) -> tuple[int, Va
     distance = threshold + (1 << value_width(word) - 1 if signed else 0)
     if not isinstance(word, Slice) or not 0 < distance < 1 << word.width:
         return threshold, word
-    zeros = (distance & -distance).bit_length() - 1
+    zeros = lowest_one(distance)
     return threshold >> zeros, word._replace(low=word.low + zeros, width=word.width - zeros)
 
 

@@ -19,7 +19,7 @@ from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.names import feature_slices
-from difflut_compiler.ops import Const, Output
+from difflut_compiler.ops import Const
 from difflut_compiler.reload import complement_tables, make_image
 from difflut_compiler.verify.tools import require_tool, run_tool, telling_lines
 
@@ -145,11 +145,10 @@ def _bench_of(plan: BuildPlan) -> str:
 def _outputs_after_reset(graph: LutGraph) -> dict[str, int]:
     """Outputs of a scheduled graph whose registers are 0; those that are constants stay what they are."""
     values = {}
-    for net in graph.outputs():
-        output, (operand,) = graph.node(net).op, graph.node(net).operands
+    for name, net in zip(graph.output_names(), graph.outputs(), strict=True):
+        (operand,) = graph.node(net).operands
         source = graph.node(operand).op
-        assert isinstance(output, Output)
-        values[output.name] = source.value if isinstance(source, Const) else 0
+        values[name] = source.value if isinstance(source, Const) else 0
     return values
 
 
