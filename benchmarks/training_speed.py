@@ -179,9 +179,9 @@ def main() -> None:
     report: dict[str, Any] = {"cases": {}}
     if arguments.output and arguments.output.is_file():
         report = json.loads(arguments.output.read_text(encoding="utf-8"))
-    report |= {"machine": describe_machine(), "rounds": arguments.rounds, "seed": SEED, "options": options}
+    report |= {"machine": describe_machine(), "rounds": arguments.rounds, "seed": SEED}
     for case in arguments.cases:
-        report["cases"][case] = measure(case, settings)
+        report["cases"][case] = {"options": options, **measure(case, settings)}
         print(format_table({"cases": {case: report["cases"][case]}}).splitlines()[-1], flush=True)
         if arguments.output:
             report["cases"] = {name: report["cases"][name] for name in LAYERS + NETWORKS if name in report["cases"]}
