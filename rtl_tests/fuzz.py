@@ -1,4 +1,4 @@
-"""Random models of every kind, compiled and run: C for each, Verilog and VHDL for a share or all.
+"""Random models of every kind, compiled and run in C, and a share or all of them in Verilog and VHDL, proven as well.
 
 A model and how it is compiled follow from one seed: the kind of network, nodes, encoder, layers and their options, the
 input format, and every option of a compile that changes the hardware. The oracle is the model in evaluation mode; with
@@ -43,8 +43,10 @@ from difflut_compiler.graph import LutGraph
 from difflut_compiler.interface import INTERFACES, PLAIN, Interface
 from difflut_compiler.passes import LUT_INPUTS
 from difflut_compiler.schedule import PIPELINES
+from difflut_compiler.verify.ladder import check_passes
 from difflut_compiler.verify.languages import LANGUAGES
 from difflut_compiler.verify.simulate import compare_answers, pack_features, simulate
+from difflut_compiler.verify.tools import make_folder
 from plain_simulation import answers
 from random_models import draw_model, names_of
 from tests.compiler.needs import need
@@ -160,6 +162,23 @@ def check(drawn: Drawn, languages: Sequence[str], folder: Path) -> None:
         place = folder / language
         place.mkdir()
         compare(language, built, inputs, expected, place)
+        if language in HARDWARE:
+            prove(built, make_folder(place, "proof"))
+
+
+def prove(built: Built, folder: Path) -> None:
+    """The proofs of a compile take the right hardware for what it is: they raise an error if they find a difference."""
+    check_passes(
+        built.reference.lowered,
+        built.steps,
+        built.graph,
+        built.scheduled,
+        built.pass_vectors,
+        make_folder(folder, "passes"),
+    )
+    prove_files = LANGUAGES[built.plan.language].prove
+    assert prove_files is not None
+    prove_files(built.plan, built.scheduled, built.reference.lowered, make_folder(folder, "files"))
 
 
 def compile_to(language: str, drawn: Drawn, folder: Path) -> Built:

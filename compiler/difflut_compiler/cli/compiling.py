@@ -106,17 +106,19 @@ def compile_command(
 
         request = CompileRequest(
             model,
-            target,
-            top,
-            pipeline,
-            data,
-            simulator,
-            count_luts,
-            Interface(interface, stream_width, clock_enable, reset, reloadable),
-            scores,
-            lut_inputs,
-            encoder_budget,
-            lut_budget,
+            target=target,
+            top=top,
+            pipeline=pipeline,
+            data=data,
+            simulator=simulator,
+            count_luts=count_luts,
+            interface=Interface(
+                interface, stream_bits=stream_width, clock_enable=clock_enable, reset=reset, reloadable=reloadable
+            ),
+            scores=scores,
+            lut_inputs=lut_inputs,
+            encoder_budget=encoder_budget,
+            lut_budget=lut_budget,
         )
         observer = _pass_observer(print_between_passes, time_passes)
         with steps_shown(COMPILE_SHARES, error_console(), quiet=as_json) as on_step:

@@ -334,10 +334,14 @@ def cut_hardware(netlist: Netlist, graph: LutGraph) -> CutHardware:
         )
     _refuse_undriven(read, driven)
     absent = {*undriven, *(bit for bit, same in wires.joined.items() if same in undriven)}
+    of_registers = _register_bits(graph)
+    held = {wires[result] for result in netlist.registers}
     for bit, same in wires.joined.items():
         if bit not in absent:
-            lines += [f".names {same} {next_of(bit)}", "1 1"]
-    _check_registers(netlist, graph, wires, absent)
+            # Two registers that are one in hardware are to load the same; else a bit is what its wire is.
+            source = next_of(same) if bit in of_registers and same in of_registers & held else same
+            lines += [f".names {source} {next_of(bit)}", "1 1"]
+    _check_registers(netlist, of_registers - absent, wires)
     outputs = [next_of(bit) for bit in (*names.cut_bits, *names.output_bits) if bit not in absent]
     return CutHardware(Circuit(names.inputs, outputs, lines), wires.joined, frozenset(absent))
 
@@ -438,15 +442,18 @@ def _refuse_undriven(read: Set[str], driven: Set[str]) -> None:
         raise MismatchError(f"the hardware reads {net}, which is no data of the circuit")
 
 
-def _check_registers(netlist: Netlist, graph: LutGraph, wires: _Wires, absent: Set[str]) -> None:
-    """The hardware has exactly the registers of the schedule, all on the one clock.
-
-    It may do without those that nothing reads, and without those that it makes constants: that what they would hold
-    is that constant is proven.
-    """
+def _register_bits(graph: LutGraph) -> set[str]:
     registers = [net for net in graph if isinstance(graph.node(net).op, Register)]
-    constant = {bit for bit, same in wires.joined.items() if same in (ZERO, ONE)}
-    expected = {bit for net in registers for bit in cut_word(graph, net)} - absent - constant
+    return {bit for net in registers for bit in cut_word(graph, net)}
+
+
+def _check_registers(netlist: Netlist, scheduled: Set[str], wires: _Wires) -> None:
+    """The hardware has exactly the registers of the schedule that it needs, all on the one clock.
+
+    It may do without those that it makes constants, and may have one for several: that what they would hold is that
+    constant, or what the one holds, is proven.
+    """
+    expected = {wires.joined.get(bit, bit) for bit in scheduled} - {ZERO, ONE}
     found = {wires[result] for result in netlist.registers}
     if found != expected:
         raise MismatchError(

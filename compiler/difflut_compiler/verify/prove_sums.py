@@ -32,7 +32,7 @@ def check_sum(step: PassStep, count: Node, root: int) -> None:
     expected = _leaves(step, count)
     if expected.bits.total() + expected.constant >= modulus:
         raise MismatchError(f"pass {step.name}: {count.origin} does not fit the width of what replaced it")
-    if _take_apart(step, root, frozenset(count.operands), modulus) != expected:
+    if _take_apart(step, root, frozenset(expected.bits), modulus) != expected:
         raise MismatchError(f"pass {step.name}: what replaced {count.origin} does not count its bits once each")
 
 
