@@ -145,7 +145,9 @@ def measure(first_seed: int, count: int, languages: Sequence[str] = LANGUAGES) -
     for seed in range(first_seed, first_seed + count):
         chance = random.Random(seed)
         target, pipeline = languages[seed % len(languages)], chance.choice(["layers", "none"])
-        design = make_design(chance.choice(SHAPES), chance.randrange(40), target=target, pipeline=pipeline)
+        adders = chance.random() < 0.5
+        shape, number = chance.choice(SHAPES), chance.randrange(40)
+        design = make_design(shape, number, target=target, pipeline=pipeline, adders=adders)
         kind, mutant = mutate(design.plan, chance)
         with tempfile.TemporaryDirectory() as folder:
             result = outcome(design, mutant, Path(folder))

@@ -35,6 +35,6 @@ def test_a_proof_that_takes_everything_misses_them(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("language", mutate.LANGUAGES)
 def test_every_kind_of_change_happens(language: str) -> None:
-    plan = make_design(mutate.SHAPES[1], 1, target=language).plan
-    kinds = {mutate.mutate(plan, random.Random(seed))[0] for seed in range(100)}
+    plans = [make_design(mutate.SHAPES[1], 1, target=language, adders=adders).plan for adders in (False, True)]
+    kinds = {mutate.mutate(plan, random.Random(seed))[0] for plan in plans for seed in range(100)}
     assert kinds == {kind for kind, _, _ in mutate.CHANGES[language]}

@@ -193,7 +193,7 @@ class TreeLevel(BaseLUTLayer):
 
 
 def _draw_seed(generator: torch.Generator) -> int:
-    return int(torch.randint(2**62, (), generator=generator))
+    return int(torch.randint(2**62, (), generator=generator)) & 0xFFFFFFFF  # what torch keeps of a seed
 
 
 def _check_coverage(config: ConvolutionConfig, luts: int, n: int, grouped: bool) -> None:

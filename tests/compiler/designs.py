@@ -38,9 +38,11 @@ class Design:
         return slow_outputs(self.original, inputs)["class_index"]
 
 
-def make_design(shape: Shape = PLAIN, seed: int = 0, *, target: str = "verilog", pipeline: str = "layers") -> Design:
-    """Hardware of a random graph; the passes run once for all targets and pipelines."""
-    original, optimised = _optimised_graph(shape, seed)
+def make_design(
+    shape: Shape = PLAIN, seed: int = 0, *, target: str = "verilog", pipeline: str = "layers", adders: bool = False
+) -> Design:
+    """Hardware of a random graph, as by `design_of`; the passes run once for all targets and pipelines."""
+    original, optimised = _optimised_graph(shape, seed, adders)
     return _finish(original.copy(), optimised.copy(), target, pipeline)
 
 
@@ -50,9 +52,9 @@ def design_of(original: LutGraph, *, target: str, pipeline: str, adders: bool = 
 
 
 @cache
-def _optimised_graph(shape: Shape, seed: int) -> tuple[LutGraph, LutGraph]:
+def _optimised_graph(shape: Shape, seed: int, adders: bool) -> tuple[LutGraph, LutGraph]:
     graph = make_graph(shape, seed)
-    return graph, _optimise(graph)
+    return graph, _optimise(graph, adders=adders)
 
 
 def _optimise(original: LutGraph, *, adders: bool = False) -> LutGraph:
