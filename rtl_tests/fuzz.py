@@ -37,12 +37,13 @@ from difflut import save_model
 from difflut.models import BaseLUTModel
 from difflut_compiler.accuracy import LabelledData
 from difflut_compiler.driver import Built, CompileRequest, StepClock, build
-from difflut_compiler.emit import BuildPlan
+from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.interface import INTERFACES, PLAIN, Interface
 from difflut_compiler.passes import LUT_INPUTS
 from difflut_compiler.schedule import PIPELINES
+from difflut_compiler.targets import find_target
 from difflut_compiler.verify.ladder import check_passes
 from difflut_compiler.verify.languages import LANGUAGES
 from difflut_compiler.verify.simulate import compare_answers, pack_features, simulate
@@ -57,7 +58,7 @@ DATA_SAMPLES = 40
 WRONG_LABELS = 0.2
 HARDWARE = ("verilog", "vhdl", "systemverilog")
 EVERY_HARDWARE = 6
-"""One model in this many is also simulated in one of the hardware languages."""
+"""One model in this many is simulated in one more of the hardware languages."""
 PROGRESS = 100
 """Models between two lines that say how far it is."""
 PIPELINES_TRIED = (*PIPELINES, "1", "3", "5", "period:6", "period:4:ecp5")
@@ -146,39 +147,46 @@ def draw_options(chance: random.Random, interface: Interface) -> dict[str, Any]:
 
 
 def check(drawn: Drawn, languages: Sequence[str], folder: Path) -> None:
-    """Compile a model to each language and compare all answers; raises an error if any differs."""
+    """Compile a model to each language and compare all answers; raises an error if any differs.
+
+    Hardware is one circuit, written in each of its languages: what leads to the circuit is proven once.
+    """
     save_model(drawn.model, folder / "model.pth")
     data = write_data(drawn, folder / "data.npz") if drawn.budgets else None
-    for language in languages:
-        built = compile_to(language, drawn, folder)
-        reference = built.reference
-        assert reference.first_rung.status == "passed", f"{language}: {reference.first_rung.reason}"
-        inputs = reference.vectors.inputs[:SAMPLES]
-        expected = model_answers(drawn.model, inputs)
-        if data is not None:
-            check_budgets(reference.lowered, data, drawn)
-            expected = {name: np.array(found) for name, found in slow_outputs(reference.lowered, inputs).items()}
-        expected = {name: expected[name] for name in built.plan.outputs}
-        place = folder / language
-        place.mkdir()
-        compare(language, built, inputs, expected, place)
-        if language in HARDWARE:
-            prove(built, make_folder(place, "proof"))
+    hardware = [language for language in languages if language in HARDWARE]
+    for same in ([language for language in languages if language not in HARDWARE], hardware):
+        if not same:
+            continue
+        built = compile_to(same[0], drawn, folder)
+        inputs, expected = expect(built, drawn, data)
+        for language in same:
+            plan = built.plan
+            if language != plan.language:
+                plan = emit(built.scheduled, find_target(language), plan.top, plan.interface)
+            place = make_folder(folder, language)
+            compare(plan, built.scheduled.graph, inputs, expected, place)
+            prove_files = LANGUAGES[language].prove
+            if prove_files is not None:
+                prove_files(plan, built.scheduled, built.reference.lowered, make_folder(place, "proof"))
+        if same is hardware:
+            prove_graph(built, make_folder(folder, "passes"))
 
 
-def prove(built: Built, folder: Path) -> None:
-    """The proofs of a compile take the right hardware for what it is: they raise an error if they find a difference."""
-    check_passes(
-        built.reference.lowered,
-        built.steps,
-        built.graph,
-        built.scheduled,
-        built.pass_vectors,
-        make_folder(folder, "passes"),
-    )
-    prove_files = LANGUAGES[built.plan.language].prove
-    assert prove_files is not None
-    prove_files(built.plan, built.scheduled, built.reference.lowered, make_folder(folder, "files"))
+def expect(built: Built, drawn: Drawn, data: LabelledData | None) -> tuple[Inputs, Answers]:
+    """The first of a compile's vectors, and what the model answers to them; with ``data``, its approximated graph."""
+    reference = built.reference
+    assert reference.first_rung.status == "passed", reference.first_rung.reason
+    inputs = reference.vectors.inputs[:SAMPLES]
+    expected = model_answers(drawn.model, inputs)
+    if data is not None:
+        check_budgets(reference.lowered, data, drawn)
+        expected = {name: np.array(found) for name, found in slow_outputs(reference.lowered, inputs).items()}
+    return inputs, {name: expected[name] for name in built.plan.outputs}
+
+
+def prove_graph(built: Built, folder: Path) -> None:
+    """The proof of the passes takes a right circuit for what it is: it raises an error if it finds a difference."""
+    check_passes(built.reference.lowered, built.steps, built.graph, built.scheduled, built.pass_vectors, folder)
 
 
 def compile_to(language: str, drawn: Drawn, folder: Path) -> Built:
@@ -191,15 +199,14 @@ def compile_to(language: str, drawn: Drawn, folder: Path) -> Built:
     return build(request, StepClock())
 
 
-def compare(language: str, built: Built, inputs: Inputs, expected: Answers, folder: Path) -> None:
-    """Run the files on ``inputs`` and compare with what is ``expected`` of every output."""
-    plan, graph = built.plan, built.scheduled.graph
-    if language not in HARDWARE:
+def compare(plan: BuildPlan, graph: LutGraph, inputs: Inputs, expected: Answers, folder: Path) -> None:
+    """Run the files of a scheduled graph on ``inputs`` and compare with what is ``expected`` of every output."""
+    if plan.language not in HARDWARE:
         compare_answers(run_c(plan, inputs, folder), expected)
     elif plan.interface == PLAIN and list(expected) == ["class_index"]:
         compare_answers({"class_index": run_hardware(plan, graph, inputs, folder)}, expected)
     else:
-        simulate(plan, graph, inputs, expected, LANGUAGES[language].simulators[0], folder)
+        simulate(plan, graph, inputs, expected, LANGUAGES[plan.language].simulators[0], folder)
 
 
 def write_data(drawn: Drawn, path: Path) -> LabelledData:
@@ -256,10 +263,11 @@ def run_hardware(plan: BuildPlan, graph: LutGraph, inputs: Inputs, folder: Path)
 
 
 def languages_of(number: int, everything: bool = False) -> list[str]:
-    """C, and for every so-manieth model one hardware language."""
+    """C, and for every so-manieth model one hardware language; if everything is wanted, all, the last for so many."""
+    one_more = number % EVERY_HARDWARE == 0
     if everything:
-        return ["c", *HARDWARE]
-    return ["c", HARDWARE[number // EVERY_HARDWARE % len(HARDWARE)]] if number % EVERY_HARDWARE == 0 else ["c"]
+        return ["c", *(HARDWARE if one_more else HARDWARE[:-1])]
+    return ["c", HARDWARE[number // EVERY_HARDWARE % len(HARDWARE)]] if one_more else ["c"]
 
 
 def check_seed(seed: int, languages: Sequence[str]) -> tuple[str | None, Counter[str]]:
@@ -294,7 +302,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100, help="how many models")
     parser.add_argument("--seed", type=int, default=None, help="seed of the first model; the next have the next ones")
-    parser.add_argument("--everything", action="store_true", help="simulate every model in every language")
+    parser.add_argument("--everything", action="store_true", help="simulate every model in Verilog and VHDL, too")
     parser.add_argument("--jobs", type=int, default=1, help="how many processes")
     arguments = parser.parse_args()
     first = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(31)
