@@ -139,6 +139,14 @@ def test_blocks_that_icarus_misread(seed: int) -> None:
     assert failure is None
 
 
+def test_bits_that_yosys_undefines_since_nothing_reads_them() -> None:
+    """A constant table that could be reloaded but is not makes registers and comparators before it useless."""
+    for tool in ("ghdl", "cocotb"):
+        need(tool)
+    failure, _ = fuzz.check_seed(100030, ["vhdl"])
+    assert failure is None
+
+
 def test_a_failure_prints_how_to_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise AssertionError("c: 3 of 150 answers are wrong")

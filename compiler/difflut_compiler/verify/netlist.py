@@ -351,6 +351,8 @@ class _Wires:
 
     Several bits of the graph may be one wire in hardware (a multiplexer between constants is its select line). The
     earliest of them keeps the name; ``joined`` says of every other one which bit, or constant, it is the same wire as.
+    Bits that Yosys found to be read by nothing are undefined in what it writes, and have no name: no hardware with an
+    undefined bit of its own gets here, and what reads one of these is refused.
     """
 
     def __init__(self, aliases: Mapping[str, str], names: Mapping[str, str]) -> None:
@@ -360,9 +362,8 @@ class _Wires:
         for constant, name in CONSTANT_NETS.items():
             self._name[self._root(constant)] = name
         for hardware, bit in names.items():
-            if self._root(hardware) == UNDEFINED:
-                raise MismatchError(f"the hardware leaves {hardware} undefined")
-            first = self._name.setdefault(self._root(hardware), bit)
+            root = self._root(hardware)
+            first = self._name.setdefault(root, bit) if root != UNDEFINED else bit
             if first != bit:
                 self.joined[bit] = first
 
