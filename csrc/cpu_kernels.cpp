@@ -5,6 +5,9 @@
 // threads: what is summed, and in which order, depends on the shapes alone.
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <type_traits>
 #include <vector>
 
@@ -22,9 +25,12 @@ constexpr int64_t AHEAD = 2;
 
 constexpr size_t BLOCK = 1024;  // samples of which a row stays in the L1 cache
 
-// A result of more bytes is not in the L2 cache any more when it is read, and is written past the caches: otherwise its
-// memory would be read before it is overwritten. A smaller one written so would come back from memory, not from a cache.
-constexpr size_t LARGE_BYTES = 2 << 20;
+// A result of more bytes is not in the caches any more when it is read, and is written past them: otherwise its memory
+// would be read before it is overwritten. A smaller one written so would come back from memory, not from a cache.
+constexpr size_t LARGE_BYTES = 8 << 20;
+
+constexpr int WALKED_PINS = 2;    // nodes of more pins share too little with the one before; they stay in their order
+constexpr size_t MAX_WALKS = 256;  // kept, with 32 bytes per pin each
 
 constexpr int MAX_MASKED_PINS = 3;  // up to so many, adding by masks is faster than entry by entry
 
@@ -38,6 +44,9 @@ class Writer {
  public:
   explicit Writer(size_t floats) : past_caches(floats * sizeof(float) > LARGE_BYTES) {}
   ~Writer() { finish_storing_past_caches(); }
+  DL_INLINE void prefetch(float* to) const {
+    if (!past_caches) __builtin_prefetch(to, 1);
+  }
   DL_INLINE void write(float* to, Lanes value) const { past_caches ? store_past_caches(to, value) : store(to, value); }
 };
 
@@ -86,16 +95,15 @@ void read_tables(const float* table, const uint8_t* bits, const int64_t* wiring,
 // The same as `sum_row` for small tables: every entry has a sum per lane, of the samples whose address it has.
 template <int n>
 void sum_row_by_masks(const float* row, const uint8_t* addresses, float* out, size_t batch) {
-  constexpr int size = 1 << n, padded = std::max(size, LANES);
-  Lanes sums[padded] = {};
+  constexpr int size = 1 << n;
+  Lanes sums[size] = {};
   for (size_t s = 0; s < batch; s += LANES) {
     const IntLanes own = load_bytes(addresses + s);
     const Lanes g = load(row + s);
 #pragma GCC unroll 16
     for (int a = 0; a < size; ++a) sums[a] = add_where(equal_bits(own, a), sums[a], g);
   }
-  const Lanes totals = sum_rows(sums);
-  memcpy(out, &totals, size * sizeof(float));
+  store_some(out, size, sum_rows<size>(sums));
 }
 
 // out (2**n) = the sums of a row over the samples of each address.
@@ -137,18 +145,86 @@ struct PinReader {
   }
 };
 
+// An order in which to go through a layer: from a node to one that shares an input with it, as long as there is one
+// that has not been passed. With two pins per node and two readers per input, every other row is in the L1 cache already.
+class Walk {
+  std::vector<int64_t> wiring;  // a copy
+  int n;
+  int64_t input_count;
+
+ public:
+  std::vector<int64_t> nodes;         // in the order of the walk, then the last one AHEAD times more
+  std::vector<uint8_t> is_first;      // whether pin j of nodes[i], at i * n + j, is the first one to read its input
+  std::vector<int64_t> inputs;        // in the order in which the walk comes by; those that no pin reads at the end
+  std::vector<int64_t> starts, pins;  // inputs[i] is read by pins[starts[i]] to pins[starts[i + 1] - 1], in order
+
+  Walk(const int64_t* from, int64_t count, int n, int64_t input_count)
+      : wiring(from, from + count * n), n(n), input_count(input_count), starts(1), pins(count * n + AHEAD) {
+    std::vector<int64_t> first(input_count + 2), readers(count * n);  // of each input
+    for (const int64_t input : wiring) ++first[input + 2];
+    for (int64_t i = 0; i < input_count; ++i) first[i + 2] += first[i + 1];
+    for (int64_t pin = 0; pin < count * n; ++pin) readers[first[wiring[pin] + 1]++] = pin;
+    std::vector<int64_t> next(first.begin(), first.end() - 2);  // of the readers of each input, the next to look at
+    std::vector<uint8_t> is_passed(count), is_reached(input_count);
+    nodes.reserve(count + AHEAD);
+    is_first.reserve(count * n);
+    for (int64_t start = 0; start < count; ++start)
+      for (int64_t node = start; node >= 0 && !is_passed[node];) {
+        is_passed[node] = true;
+        nodes.push_back(node);
+        int64_t later = -1;
+        for (int j = 0; j < n; ++j) {
+          const int64_t input = wiring[node * n + j];
+          is_first.push_back(!is_reached[input]);
+          if (!is_reached[input]) inputs.push_back(input);
+          is_reached[input] = true;
+          for (int64_t& i = next[input]; n <= WALKED_PINS && later < 0 && i < first[input + 1]; ++i)
+            if (!is_passed[readers[i] / n]) later = readers[i] / n;
+        }
+        node = later;
+      }
+    for (int64_t input = 0; input < input_count; ++input)
+      if (!is_reached[input]) inputs.push_back(input);
+    int64_t* pin = pins.data();
+    for (const int64_t input : inputs) {
+      pin = std::copy(readers.begin() + first[input], readers.begin() + first[input + 1], pin);
+      starts.push_back(pin - pins.data());
+    }
+    nodes.insert(nodes.end(), AHEAD, count ? nodes.back() : 0);
+  }
+
+  bool is_of(const int64_t* other, int64_t count, int pins_per_node, int64_t inputs) const {
+    return n == pins_per_node && int64_t(wiring.size()) == count * n && input_count == inputs &&
+           std::equal(wiring.begin(), wiring.end(), other);
+  }
+};
+
+// The walk over a wiring: the one from the last time, unless the wiring has changed.
+std::shared_ptr<const Walk> find_walk(const int64_t* wiring, int64_t nodes, int n, int64_t inputs) {
+  static std::mutex mutex;
+  static std::map<const int64_t*, std::shared_ptr<const Walk>> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::shared_ptr<const Walk>& walk = known[wiring];
+  if (!walk || !walk->is_of(wiring, nodes, n, inputs)) {
+    if (known.size() > MAX_WALKS) known.clear();
+    return known[wiring] = std::make_shared<Walk>(wiring, nodes, n, inputs);
+  }
+  return walk;
+}
+
 template <int n>
-void expect(const float* table, const float* features, const int64_t* wiring, float* out, int64_t nodes,
+void expect(const float* table, const float* features, const int64_t* wiring, float* out, int64_t inputs, int64_t nodes,
             int64_t outputs, size_t batch, int threads) {
   using H = Halves<n>;
+  const auto walk = find_walk(wiring, nodes, n, inputs);
 #pragma omp parallel num_threads(threads)
   {
     const FlushTinyNumbers flush;
     const Writer writer(nodes * outputs * batch);
 #pragma omp for schedule(static) nowait
-    for (int64_t node = 0; node < nodes; ++node) {
-      const PinReader<n> pins(features, wiring, node, batch);
-      const PinReader<n> later(features, wiring, later_node(node, nodes), batch);
+    for (int64_t i = 0; i < nodes; ++i) {
+      const int64_t node = walk->nodes[i], next = walk->nodes[i + AHEAD];
+      const PinReader<n> pins(features, wiring, node, batch), later(features, wiring, next, batch);
       for (size_t s = 0; s < batch; s += LANES) {
         later.prefetch(s);
         Lanes x[n], low[H::columns], high[H::rows], sums[H::rows];
@@ -156,6 +232,7 @@ void expect(const float* table, const float* features, const int64_t* wiring, fl
         corner_weights<H::low_pins>(x, low);
         corner_weights<H::high_pins>(x + H::low_pins, high);
         for (int64_t o = node * outputs; o < (node + 1) * outputs; ++o) {
+          writer.prefetch(out + (o + (next - node) * outputs) * batch + s);
           weigh_columns<H::rows, H::columns>(table + (o << n), H::columns, 1, low, sums);
           Lanes value = sums[0] * high[0];
 #pragma GCC unroll 16
@@ -173,8 +250,8 @@ void weigh_row(const float* row, const PinReader<n>& pins, float* out, size_t ba
   using H = Halves<n>;
   constexpr size_t vectors = 8;                                // weighed at a time
   constexpr int tile = std::max(1, 16 / H::columns) < H::rows ? std::max(1, 16 / H::columns) : H::rows;
-  constexpr int entries = H::rows * H::columns, padded = std::max(entries, LANES);
-  Lanes sums[padded] = {}, low[vectors][H::columns], high[vectors][H::rows];
+  constexpr int entries = H::rows * H::columns, together = std::min(entries, LANES);
+  Lanes sums[entries] = {}, low[vectors][H::columns], high[vectors][H::rows];
   for (size_t s = 0; s < batch; s += vectors * LANES) {
     const int count = std::min(vectors, (batch - s) / LANES);
     for (int v = 0; v < count; ++v) {
@@ -198,9 +275,7 @@ void weigh_row(const float* row, const PinReader<n>& pins, float* out, size_t ba
       memcpy(sums + first * H::columns, part, sizeof part);
     }
   }
-  float totals[padded];
-  for (int a = 0; a < padded; a += LANES) store(totals + a, sum_rows(sums + a));
-  memcpy(out, totals, entries * sizeof(float));
+  for (int a = 0; a < entries; a += together) store_some(out + a, together, sum_rows<together>(sums + a));
 }
 
 template <int n>
@@ -263,7 +338,10 @@ struct DifferenceGradient {
     const uint8_t* address;
     int64_t outputs;
     size_t batch;
-    DL_INLINE void prefetch(size_t sample) const {}
+    DL_INLINE void prefetch(size_t sample) const {
+      __builtin_prefetch(grad + sample);
+      if (sample % (4 * LANES) == 0) __builtin_prefetch(address + sample);
+    }
     DL_INLINE void at(size_t sample, Lanes* result) const {
       constexpr int half = 1 << (n - 1);
       const IntLanes full = load_bytes(address + sample);
@@ -331,7 +409,10 @@ struct ExpectedGradient {
     const float* coefficients;
     int64_t outputs;
     size_t batch;
-    DL_INLINE void prefetch(size_t sample) const { pins.prefetch(sample); }
+    DL_INLINE void prefetch(size_t sample) const {
+      pins.prefetch(sample);
+      __builtin_prefetch(grad + sample);
+    }
     DL_INLINE void at(size_t sample, Lanes* result) const {
       using H = Halves<n>;
       Lanes x[n];
@@ -405,19 +486,8 @@ void sum_all_tables(const Rule& rule, float* table_grad, int64_t nodes, int thre
   }
 }
 
-// The pins that read each input, in order: those of input f are pins[starts[f]] to pins[starts[f + 1] - 1].
-struct Readers {
-  std::vector<int64_t> starts, pins;
-  Readers(const int64_t* wiring, int64_t count, int64_t inputs) : starts(inputs + 2), pins(count + AHEAD) {
-    for (int64_t pin = 0; pin < count; ++pin) ++starts[wiring[pin] + 2];
-    for (int64_t f = 0; f < inputs; ++f) starts[f + 2] += starts[f + 1];
-    for (int64_t pin = 0; pin < count; ++pin) pins[starts[wiring[pin] + 1]++] = pin;
-  }
-};
-
-// What follows, in two ways: out (inputs, batch) = the sum of the gradients of the pins that read each input, in the
-// order of the pins. Unless `table_grad` is null, it becomes the gradient of the tables, if possible while the rows that
-// both need are in the caches.
+// What follows, in two ways: out (inputs, batch) = the sum of the gradients of the pins that read each input. Unless
+// `table_grad` is null, it becomes the gradient of the tables, if possible while the rows of both are in the caches.
 
 // `vectors` times sixteen samples of a row, from sample s on: the sum over some pins.
 template <int n, int vectors, class Rule>
@@ -439,22 +509,22 @@ DL_INLINE void gather(const Rule& rule, const int64_t* pins, int64_t count, size
 template <int n, class Rule>
 void gather_by_feature(const Rule& rule, const int64_t* wiring, float* out, float* table_grad, int64_t inputs,
                        int64_t nodes, size_t batch, int threads) {
-  const Readers readers(wiring, nodes * n, inputs);
+  const auto walk = find_walk(wiring, nodes, n, inputs);
   const bool tables_meanwhile = table_grad && batch <= BLOCK;
 #pragma omp parallel num_threads(threads)
   {
     const FlushTinyNumbers flush;
     const Writer writer(inputs * batch);
 #pragma omp for schedule(static) nowait  // a dynamic one would wait for the writer at every step
-    for (int64_t f = 0; f < inputs; ++f) {
-      const int64_t *pins = readers.pins.data() + readers.starts[f], count = readers.starts[f + 1] - readers.starts[f];
-      float* row = out + f * batch;
+    for (int64_t i = 0; i < inputs; ++i) {
+      const int64_t *pins = walk->pins.data() + walk->starts[i], count = walk->starts[i + 1] - walk->starts[i];
+      float* row = out + walk->inputs[i] * batch;
       size_t s = 0;
       for (; s + 8 * LANES <= batch; s += 8 * LANES) gather<n, 8>(rule, pins, count, s, row + s, writer);
       for (; s < batch; s += LANES) gather<n, 1>(rule, pins, count, s, row + s, writer);
       if (tables_meanwhile)
-        for (int64_t i = 0; i < count; ++i)
-          if (pins[i] % n == 0) rule.sum_tables(pins[i] / n, table_grad);
+        for (int64_t k = 0; k < count; ++k)
+          if (pins[k] % n == 0) rule.sum_tables(pins[k] / n, table_grad);
     }
   }
   if (table_grad && !tables_meanwhile) sum_all_tables(rule, table_grad, nodes, threads);
@@ -468,24 +538,21 @@ void scatter_by_feature(const Rule& rule, const int64_t* wiring, float* out, flo
   const size_t width = (batch / LANES + threads - 1) / threads * LANES;
   const bool tables_meanwhile = table_grad && threads == 1 && batch <= BLOCK;
   const std::vector<float> zeros(batch);
-  std::vector<uint8_t> is_read(inputs), is_first(nodes * n);
-  for (int64_t pin = 0; pin < nodes * n; ++pin) {
-    is_first[pin] = !is_read[wiring[pin]];
-    is_read[wiring[pin]] = 1;
-  }
+  const auto walk = find_walk(wiring, nodes, n, inputs);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int thread = 0; thread < threads; ++thread) {
     const FlushTinyNumbers flush;
     const size_t first = std::min(batch, thread * width), end = std::min(batch, first + width);
-    for (int64_t f = 0; f < inputs; ++f)
-      if (!is_read[f]) memset(out + f * batch + first, 0, (end - first) * sizeof(float));
-    for (int64_t index = 0; index < nodes; ++index) {
-      const int64_t next = later_node(index, nodes);
+    for (int64_t i = 0; i < inputs; ++i)
+      if (walk->starts[i] == walk->starts[i + 1])
+        memset(out + walk->inputs[i] * batch + first, 0, (end - first) * sizeof(float));
+    for (int64_t i = 0; i < nodes; ++i) {
+      const int64_t index = walk->nodes[i], next = walk->nodes[i + AHEAD];
       const auto node = rule.node(index), later = rule.node(next);
       float *rows[n], *later_rows[n];
       const float* sums[n];  // so far
       for (int j = 0; j < n; ++j) rows[j] = out + wiring[index * n + j] * batch;
-      for (int j = 0; j < n; ++j) sums[j] = is_first[index * n + j] ? zeros.data() : rows[j];
+      for (int j = 0; j < n; ++j) sums[j] = walk->is_first[i * n + j] ? zeros.data() : rows[j];
       for (int j = 0; j < n; ++j) later_rows[j] = out + wiring[next * n + j] * batch;
       for (size_t s = first; s < end; s += LANES) {
         if (batch <= SHORT_ROW) {
@@ -806,9 +873,9 @@ DL_EXPORT dl_sum_entries(int n, const float* grad, const uint8_t* address, float
   with_pins(n, [=](auto pins) { sum_entries<pins>(grad, address, out, nodes, outputs, batch, threads); });
 }
 
-DL_EXPORT dl_expect(int n, const float* table, const float* features, const int64_t* wiring, float* out, int64_t nodes,
-                    int64_t outputs, int64_t batch, int threads) {
-  with_pins(n, [=](auto pins) { expect<pins>(table, features, wiring, out, nodes, outputs, batch, threads); });
+DL_EXPORT dl_expect(int n, const float* table, const float* features, const int64_t* wiring, float* out, int64_t inputs,
+                    int64_t nodes, int64_t outputs, int64_t batch, int threads) {
+  with_pins(n, [=](auto pins) { expect<pins>(table, features, wiring, out, inputs, nodes, outputs, batch, threads); });
 }
 
 DL_EXPORT dl_expect_table_gradient(int n, const float* grad, const float* features, const int64_t* wiring, float* out,

@@ -102,11 +102,12 @@ inline __attribute__((always_inline)) Lanes look_up(const float* table, IntLanes
   return result;
 }
 
-// Lane i of the result is the sum over the lanes of rows[i]; overwrites `rows`.
+// Lane i of the result is the sum over the lanes of rows[i] for i below `count`, a power of two; overwrites `rows`.
+template <int count = LANES>
 inline __attribute__((always_inline)) Lanes sum_rows(Lanes* rows) {
   const IntLanes lane = lane_numbers();
 #pragma GCC unroll 4
-  for (int half = LANES / 2; half > 0; half /= 2) {
+  for (int half = count / 2; half > 0; half /= 2) {
     // Lanes with this bit clear go on with row i, the others with row i + half.
     const IntLanes is_set = (lane & half) != 0;
     const IntLanes own = (lane & ~half) | (is_set & LANES);
@@ -115,6 +116,8 @@ inline __attribute__((always_inline)) Lanes sum_rows(Lanes* rows) {
     for (int i = 0; i < half; ++i)
       rows[i] = __builtin_shuffle(rows[i], rows[i + half], own) + __builtin_shuffle(rows[i], rows[i + half], other);
   }
+#pragma GCC unroll 4
+  for (int half = LANES / 2; half >= count; half /= 2) rows[0] += __builtin_shuffle(rows[0], lane ^ half);
   return rows[0];
 }
 

@@ -41,7 +41,7 @@ _ARGUMENTS = {
     "dl_threshold_transposed": (_POINTER, _COUNT, _POINTER, *[_COUNT] * 2, _INT),
     "dl_read_tables": (_INT, *[_POINTER] * 5, *[_COUNT] * 3, _INT),
     "dl_sum_entries": (_INT, *[_POINTER] * 3, *[_COUNT] * 3, _INT),
-    "dl_expect": (_INT, *[_POINTER] * 4, *[_COUNT] * 3, _INT),
+    "dl_expect": (_INT, *[_POINTER] * 4, *[_COUNT] * 4, _INT),
     "dl_expect_table_gradient": (_INT, *[_POINTER] * 4, *[_COUNT] * 3, _INT),
     "dl_spread": (_INT, *[_POINTER] * 3, _COUNT, _INT),
     "dl_find_coefficients": (_INT, *[_POINTER] * 2, _COUNT, _INT),
@@ -107,8 +107,9 @@ def expect(table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
     _check_indices(wiring, features.shape[0])
     padded = _pad(features)
     nodes, outputs, _ = table.shape
-    values = empty(nodes * outputs, padded.shape[1])
-    _call("dl_expect", wiring.shape[1], table, padded, wiring, values, nodes, outputs, padded.shape[1])
+    inputs, batch = padded.shape
+    values = empty(nodes * outputs, batch)
+    _call("dl_expect", wiring.shape[1], table, padded, wiring, values, inputs, nodes, outputs, batch)
     return _cut(values, features.shape[1])
 
 
