@@ -310,8 +310,7 @@ graph in milliseconds, without any tool. What they are made of is written in `di
 coefficients are fitted to what Yosys and nextpnr found for networks with random tables and wires: one to three layers,
 {fewest} to {most} LUTs of up to six inputs, two to ten classes, compiled for LUTs of four inputs or of six, with a
 register per layer or without any. Of the {networks} networks, {encoded} have an encoder, with one to five thresholds on
-words of two to eight bits; the others read single bits. Those compiled for LUTs of six inputs were measured before the
-compiler made their argmax of LUTs: the errors of such networks are those with the earlier argmax.
+words of two to eight bits; the others read single bits.
 
 `python benchmarks/cost_model.py fit` computes this table, and the coefficients, from the measurements in
 `benchmarks/cost_model_measurements.json`. Errors are absolute and relative, on networks not used to calibrate.
@@ -320,8 +319,9 @@ compiler made their argmax of LUTs: the errors of such networks are those with t
 |---|---|---|---|---|
 {table}
 
-On `ecp5` and `ice40` tables become LUTs as they stand, so that their number is known; what is estimated is the argmax,
-which Yosys makes LUTs and carry chains of. On `xilinx` it also finds LUTs for tables of fewer than six inputs anew.
+On `ecp5` and `ice40` tables become LUTs as they stand, so that their number is known; what is estimated are comparisons
+of scores, which Yosys makes LUTs or carry chains of: the argmax of networks compiled for LUTs of four inputs. On
+`xilinx` it also finds LUTs for tables of fewer than six inputs anew.
 
 Fmax of one network differs by several percent between seeds of the placer alone. Estimates are worst for networks of a
 few dozen LUTs, and they know nothing of networks much larger than those above: `difflut synth` asks the tools.

@@ -1,12 +1,12 @@
 """The logic as a drawing: LUTs and comparators in columns per layer, with what each computes in words.
 
-Only what can be looked at is drawn: of a large network, the LUTs that most others read. Wires are drawn by the page's
+Only what can be looked at is drawn: of large layers, the LUTs that most others read. Wires are drawn by the page's
 script for the node that is selected, and faintly all at once where they are few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -21,6 +21,8 @@ MOST_WIRES = 6000
 ROWS = 24
 STEP = 16
 GAP = 200
+LAST_HEADING = 90
+"""Room for the name of the last layer, which may be wider than its LUTs."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,14 @@ class LogicDrawing:
 def draw_logic(graph: LutGraph) -> LogicDrawing:
     """Draw the comparators and LUTs of ``graph``."""
     everything = [net for net in graph if isinstance(graph.node(net).op, Lut | Compare)]
-    nets = everything
-    if len(everything) > MOST_NODES:
-        nets = sorted(everything, key=lambda net: (-graph.dag.out_degree(net), net))[:MOST_NODES]
-    places, columns = _place(graph, nets)
+    places, columns = _place(graph, _choose(graph, everything))
     wires = [
         (operand, net)
         for net in sorted(places)
         for operand in dict.fromkeys(graph.node(net).operands)
         if operand in places
     ]
-    width = max((x for x, _ in places.values()), default=0) + 40
+    width = max((x for x, _ in places.values()), default=0) + LAST_HEADING
     height = ROWS * STEP + 60
     parts = [text(x, 20, layer, "heading") for layer, x in columns.items()]
     if len(wires) <= MOST_WIRES:
@@ -55,14 +54,28 @@ def draw_logic(graph: LutGraph) -> LogicDrawing:
     return LogicDrawing(svg(width, height, "logic of the network", *parts), len(places), len(everything))
 
 
-def _place(graph: LutGraph, nets: Iterable[int]) -> tuple[dict[int, tuple[float, float]], dict[str, float]]:
-    """Where every net is drawn, and where each layer begins; a layer fills columns of ``ROWS``."""
+def _choose(graph: LutGraph, nets: Iterable[int]) -> dict[str, list[int]]:
+    """Nets by layer, at most ``MOST_NODES`` in all: small layers whole, of the others as many each, the most read."""
     by_layer: dict[str, list[int]] = {}
-    for net in sorted(nets, key=lambda net: graph.node(net).origin):
+    for net in nets:
         by_layer.setdefault(graph.node(net).origin.layer, []).append(net)
+    room = MOST_NODES
+    smallest_first = sorted(by_layer, key=lambda layer: len(by_layer[layer]))
+    for number, layer in enumerate(smallest_first):
+        share = room // (len(smallest_first) - number)
+        most_read = sorted(by_layer[layer], key=lambda net: (-graph.dag.out_degree(net), net))[:share]
+        by_layer[layer] = sorted(most_read, key=lambda net: graph.node(net).origin)
+        room -= len(most_read)
+    return by_layer
+
+
+def _place(
+    graph: LutGraph, by_layer: Mapping[str, Sequence[int]]
+) -> tuple[dict[int, tuple[float, float]], dict[str, float]]:
+    """Where every net is drawn, and where each layer begins; a layer fills columns of ``ROWS``."""
     places, columns, left = {}, {}, 20.0
     for layer in graph.layers:
-        if layer not in by_layer:
+        if not by_layer.get(layer):
             continue
         columns[layer] = left - 6
         for place, net in enumerate(by_layer[layer]):
