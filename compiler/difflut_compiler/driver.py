@@ -178,16 +178,12 @@ def compile_model(
         )
         with clock.step("prove passes"):
             second_rung = climb(2, lambda: _prove_passes(built, make_folder(folder, "passes")))
-        with clock.step("prove files"):
-            third_rung = checks.proof()
-        with clock.step("simulate"):
-            fourth_rung = checks.simulation()
-        with clock.step("flip a bit"):
-            fifth_rung = checks.mutation()
+        with clock.step("check files"), checks.climbing() as climbing:
+            file_rungs = [climbing.result(rung) for rung in (3, 4, 5)]
         with clock.step("count LUTs"):
             synthesis = _synthesis(request, built, make_folder(folder, "synthesis"))
     graph_text = graph_to_json(built.graph)
-    rungs: tuple[Rung, ...] = (second_rung, third_rung, fourth_rung, fifth_rung)
+    rungs: tuple[Rung, ...] = (second_rung, *file_rungs)
     if reference.not_as_trained:
         rungs = about(reference.not_as_trained, rungs)
     return CompileResult(

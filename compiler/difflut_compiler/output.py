@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from difflut_compiler.errors import CompilerError
+from difflut_compiler.interruptions import interruptions_postponed
 
 Files = Mapping[str, str | bytes]
 """Files by name."""
@@ -44,27 +42,7 @@ def check_output_folder(folder: Path) -> None:
         raise CompilerError(f"the output folder {folder} cannot be written: {error.strerror}") from None
 
 
-@contextmanager
-def _interruptions_postponed() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the files are written: tidying up could be cut short as well."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
-        return
-    waiting: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, frame: waiting.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        if waiting:
-            signal.raise_signal(waiting[0])
-
-
-@_interruptions_postponed()
+@interruptions_postponed()
 def write_output(folder: Path, results: Mapping[str, Files], documents: Files) -> None:
     """Replace the contents of ``folder``; the certificate, last of ``documents``, appears only when all is there.
 
@@ -86,7 +64,7 @@ def write_output(folder: Path, results: Mapping[str, Files], documents: Files) -
         raise CompilerError(f"the output folder {folder} cannot be written: {error.strerror}") from None
 
 
-@_interruptions_postponed()
+@interruptions_postponed()
 def write_file(path: Path, content: str | bytes) -> None:
     """Write or replace one file of a result, complete or not at all."""
     try:
@@ -98,7 +76,7 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise CompilerError(f"{path} cannot be written: {error.strerror}") from None
 
 
-@_interruptions_postponed()
+@interruptions_postponed()
 def replace_folder(folder: Path, contents: Path) -> None:
     """Put a copy of the folder ``contents`` in the place of ``folder``, complete or not at all."""
     try:

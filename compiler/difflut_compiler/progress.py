@@ -31,18 +31,14 @@ COMPILE_SHARES: Mapping[str, float] = {
     "schedule": 1,
     "emit": 2,
     "prove passes": 1,
-    "prove files": 35,
-    "simulate": 20,
-    "flip a bit": 14,
-    "count LUTs": 20,
+    "check files": 54,
+    "count LUTs": 35,
 }
 """The steps of a compile and how its time is typically split, in percent: between networks of 400 and 20,000 LUTs."""
 VERIFY_SHARES: Mapping[str, float] = {
     "read": 5,
     "compare with the model": 5,
-    "prove files": 45,
-    "simulate": 25,
-    "flip a bit": 20,
+    "check files": 90,
 }
 """The same for the steps of checking a compile again."""
 SYNTHESIS_SHARES: Mapping[str, float] = {"synthesise": 50, "place and route": 50}

@@ -339,9 +339,9 @@ def test_what_is_known_beforehand_counts_until_a_step_is_done() -> None:
 def test_expectations_follow_from_files_and_reports(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes(b"1" * 500)
     assert progress.reading_seconds([tmp_path / "data.csv", tmp_path / "absent"], 250) == 2
-    report = {"seconds": {"emit": 1.5, "simulate": 2, "passes": "strange"}}
+    report = {"seconds": {"emit": 1.5, "check files": 2, "passes": "strange"}}
     assert progress.seconds_of_compile(report) == 3.5
-    assert progress.seconds_of_compile(report, ["simulate", "flip a bit"]) == 2
+    assert progress.seconds_of_compile(report, ["check files", "count LUTs"]) == 2
     assert progress.seconds_of_compile({"seconds": "strange"}) == 0
 
 
@@ -580,10 +580,10 @@ def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(
 INTERRUPTIONS: dict[str, tuple[Callable[[dict[str, Path]], list[str | Path]], str, signal.Signals]] = {
     "compile": (
         lambda have: [have["model"], "-t", "vhdl", "-o", have["out"], "--no-count-luts"],
-        "simulate",
+        "check files",
         signal.SIGINT,
     ),
-    "verify": (lambda have: [have["out"]], "prove files", signal.SIGTERM),
+    "verify": (lambda have: [have["out"]], "check files", signal.SIGTERM),
     "synth": (lambda have: [have["out"], "--family", "xilinx"], "synthesise", signal.SIGTERM),
     "publish": (
         lambda have: [have["model"], "--name", "toy", "--data", have["data"], "-o", have["out"]],

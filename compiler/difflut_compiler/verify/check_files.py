@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from difflut_compiler.schedule import Schedule
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Finding, Rung, climb, not_checked
 from difflut_compiler.verify.languages import choose_simulator, language_of
+from difflut_compiler.verify.side_by_side import SideBySide, side_by_side
 from difflut_compiler.verify.simulate import SimulationResult
 from difflut_compiler.verify.tools import make_folder
 
@@ -48,6 +50,10 @@ class FileChecks:
         self.language = language_of(plan.language)
         self.simulator = choose_simulator(plan.language, simulator)
         self.simulated: SimulationResult | None = None
+
+    def climbing(self) -> AbstractContextManager[SideBySide[Rung]]:
+        """All three rungs at once, by their ids; the last one takes longest, being a proof and a simulation."""
+        return side_by_side({5: self.mutation, 3: self.proof, 4: self.simulation})
 
     def proof(self) -> Rung:
         language, prove = self.language, self.language.prove

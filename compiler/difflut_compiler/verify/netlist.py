@@ -90,10 +90,12 @@ module single_adder (A, B, Y);
 endmodule
 """
 
+# The first cleaning is for `flatten`, which takes its time for each wire of each module.
 YOSYS_SCRIPT = """
 {read}
 hierarchy -check -top {top}
 proc
+opt_clean
 flatten
 opt_clean
 {before_reading}
@@ -124,6 +126,10 @@ opt_mem
 techmap -map cell_map.v t:$mem_v2
 opt_clean
 """
+
+# What GHDL calls the wires that it makes: without a name to keep, Yosys cleans them away. The graph has no such names,
+# and if it had, they would be missed.
+HIDE_WIRES_OF_GHDL = "rename -hide w:n*_o"
 
 BLIF_SCRIPT = """
 {read}
@@ -158,6 +164,8 @@ def read_back(plan: BuildPlan, folder: Path) -> Netlist:
     """
     script = BLIF_SCRIPT if plan.language == "blif" else YOSYS_SCRIPT
     read = read_commands(write_sources(plan, folder, plan.core))
+    if plan.language == "vhdl":
+        read = f"{read}\n{HIDE_WIRES_OF_GHDL}"
     unloaded = NO_LOADING.format(top=plan.core) if plan.interface.reloadable else ""
     run_yosys(script.format(read=read, top=plan.core, before_reading=unloaded), folder)
     with (folder / "netlist.il").open() as lines:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,9 +12,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
 
 from difflut_compiler.errors import CompilerError, ToolMissingError
+from difflut_compiler.verify.side_by_side import running
 
 INSTALL_HINTS = {
     "yosys": "pip install pyosys",
@@ -119,34 +117,24 @@ def run_tool(
 
     With ``output``, standard output goes into that file instead. A failure is an error that quotes the log.
     """
-    with log.open("w") as log_stream, (output or log).open("w" if output else "a") as output_stream:
-        returncode = _run_group(command, folder, output_stream, log_stream, environment)
+    with (
+        log.open("w") as log_stream,
+        (output or log).open("w" if output else "a") as output_stream,
+        running(command, folder, stdout=output_stream, stderr=log_stream, env=environment) as process,
+    ):
+        returncode = process.wait()
     if returncode != 0:
         raise CompilerError(f"{name} failed with exit code {returncode}; its log says: {telling_lines(log)}")
-
-
-def _run_group(
-    command: Sequence[str | Path],
-    folder: Path,
-    output: IO[str],
-    log: IO[str],
-    environment: Mapping[str, str] | None,
-) -> int:
-    """Run a tool in a process group of its own, so that an interruption ends what it started as well."""
-    process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=log, env=environment, start_new_session=True)
-    try:
-        return process.wait()
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
 
 
 def execute(
     command: Sequence[str | Path], folder: Path, *, standard_input: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run a program that was made here and return its exit code and all that it printed."""
-    return subprocess.run(command, cwd=folder, input=standard_input, capture_output=True, text=True, check=False)
+    pipe = subprocess.PIPE
+    with running(command, folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        output, error = process.communicate(standard_input)
+    return subprocess.CompletedProcess(command, process.returncode, output, error)
 
 
 def telling_lines(log: Path) -> str:
