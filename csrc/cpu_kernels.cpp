@@ -819,6 +819,26 @@ void transpose(const float* from, int64_t stride, float* to, int64_t rows, int64
   }
 }
 
+// table = 1 / (1 + exp(-logits)).
+void squash(const float* logits, float* table, int64_t count, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t i = 0; i < count; i += LANES) {
+    const Lanes logit = load_some(logits + i, count - i, Lanes{});
+    const Lanes part = exp_of_negative(logit < 0.0f ? logit : -logit);
+    store_some(table + i, count - i, (logit < 0.0f ? part : Lanes{} + 1.0f) / (1.0f + part));
+  }
+}
+
+// grad, of the entries of a table, becomes that of their logits.
+void differentiate_squash(float* grad, const float* table, int64_t count, int threads) {
+#pragma omp parallel num_threads(threads)
+  {
+    const FlushTinyNumbers flush;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < count; ++i) grad[i] *= table[i] * (1.0f - table[i]);
+  }
+}
+
 // The kinds of rules, as difflut/kernels/cpu.py numbers them, and what they compute pin gradients from.
 enum { GIVEN, DIFFERENCES, EXPECTED };
 
@@ -891,6 +911,14 @@ DL_EXPORT dl_spread(int n, const float* table, const float* diagonal, float* dif
 
 DL_EXPORT dl_find_coefficients(int n, const float* table, float* coefficients, int64_t tables, int threads) {
   with_pins(n, [=](auto pins) { find_coefficients<pins>(table, coefficients, tables, threads); });
+}
+
+DL_EXPORT dl_squash(const float* logits, float* table, int64_t count, int threads) {
+  squash(logits, table, count, threads);
+}
+
+DL_EXPORT dl_differentiate_squash(float* grad, const float* table, int64_t count, int threads) {
+  differentiate_squash(grad, table, count, threads);
 }
 
 DL_EXPORT dl_choose(const float* logits, const int64_t* candidates, int64_t* chosen, int64_t pins, int64_t choices,

@@ -19,6 +19,9 @@ LANES = 16
 GIVEN, DIFFERENCES, EXPECTED = range(3)
 """Kinds of rules, by what the gradient of a pin is computed from; as in cpu_kernels.cpp."""
 
+SQUASHED = 3
+"""As EXPECTED, of tables whose gradient is wanted in the logits of their entries."""
+
 
 class _RuleArguments(ctypes.Structure):
     """As in cpu_kernels.cpp."""
@@ -45,6 +48,8 @@ _ARGUMENTS = {
     "dl_expect_table_gradient": (_INT, *[_POINTER] * 4, *[_COUNT] * 3, _INT),
     "dl_spread": (_INT, *[_POINTER] * 3, _COUNT, _INT),
     "dl_find_coefficients": (_INT, *[_POINTER] * 2, _COUNT, _INT),
+    "dl_squash": (*[_POINTER] * 2, _COUNT, _INT),
+    "dl_differentiate_squash": (*[_POINTER] * 2, _COUNT, _INT),
     "dl_choose": (*[_POINTER] * 3, *[_COUNT] * 2, _INT),
     "dl_sum_by_feature": (_INT, _INT, *[_POINTER] * 3, _COUNT, _INT),
     "dl_correlate": (_INT, _INT, *[_POINTER] * 3, *[_COUNT] * 2, _INT),
@@ -123,13 +128,30 @@ def sum_entries(grad: Tensor, address: Tensor, n: int) -> Tensor:
     return result
 
 
-def expect_table_gradient(grad: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
-    """Return the table gradient (nodes, outputs, 2**n) of `expect`, for that of its values."""
+def expect_table_gradient(kind: int, grad: Tensor, table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
+    """Return the table gradient (nodes, outputs, 2**n) of `expect`, for that of its values.
+
+    `kind` is EXPECTED or SQUASHED.
+    """
     padded, padded_grad = _pad(features), _pad(grad)
     nodes, n = wiring.shape
     outputs = grad.shape[0] // nodes
-    result = torch.empty(nodes, outputs, 2**n)
+    result = empty(nodes, outputs, 2**n)
     _call("dl_expect_table_gradient", n, padded_grad, padded, wiring, result, nodes, outputs, padded.shape[1])
+    return _unsquash(kind, result, table)
+
+
+def _unsquash(kind: int, grad: Tensor, table: Tensor) -> Tensor:
+    """Return the gradient that a kind of rule wants, for that of the table; may overwrite it."""
+    if kind == SQUASHED:
+        _call("dl_differentiate_squash", grad, table, grad.numel())
+    return grad
+
+
+def squash(logits: Tensor) -> Tensor:
+    """Return the table of these logits, `torch.sigmoid` of them."""
+    result = empty(*logits.shape)
+    _call("dl_squash", logits, result, logits.numel())
     return result
 
 
@@ -145,24 +167,13 @@ def spread(table: Tensor, diagonal: Tensor) -> Tensor:
     return result
 
 
-def find_coefficients(table: Tensor) -> Tensor:
-    """Return the coefficients (nodes, outputs, 2**n) of the tables' multilinear extensions.
-
-    Coefficient a is that of the product of the pins whose bits are set in a.
-    """
-    nodes, outputs, entries = table.shape
-    result = empty(*table.shape)
-    _call("dl_find_coefficients", entries.bit_length() - 1, table, result, nodes * outputs)
-    return result
-
-
 def sum_by_feature(kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
     """Return the gradient (inputs, batch) of the features, summed over the pins that read them.
 
     Parameters
     ----------
     kind : what the gradient of a pin is computed from: GIVEN, it is `grad` (nodes * n, batch); DIFFERENCES, `table` is
-        what `spread` returned; EXPECTED, what `find_coefficients` returned.
+        what `spread` returned; EXPECTED or SQUASHED, it is the table.
     grad : gradient of the values, (nodes * outputs, batch).
     address : as `read_tables` returned it; not read unless `kind` is DIFFERENCES.
     features, wiring : as in `read_tables`.
@@ -175,11 +186,12 @@ def differentiate(
 ) -> tuple[Tensor, Tensor]:
     """Return what `sum_by_feature` does, and the table gradient (nodes, outputs, 2**n), faster than one by one.
 
-    `kind` is DIFFERENCES or EXPECTED.
+    `kind` is not GIVEN.
     """
     nodes, n = wiring.shape
-    table_grad = torch.empty(nodes, grad.shape[0] // nodes, 2**n)
-    return _sum_by_feature(kind, grad, table, address, features, wiring, table_grad), table_grad
+    table_grad = empty(nodes, grad.shape[0] // nodes, 2**n)
+    sums = _sum_by_feature(kind, grad, table, address, features, wiring, table_grad)
+    return sums, _unsquash(kind, table_grad, table)
 
 
 def correlate(
@@ -193,7 +205,8 @@ def correlate(
     padded, padded_grad = _pad(features), _pad(grad)
     result = torch.empty(candidates.shape)
     sizes = (features.shape[0], candidates.shape[2])
-    arguments = _rule_arguments(padded_grad, table, address, padded, wiring)
+    kind, weights = _find_weights(kind, table)
+    arguments = _rule_arguments(padded_grad, weights, address, padded, wiring)
     _call("dl_correlate", kind, wiring.shape[1], arguments, candidates, result, *sizes)
     return result
 
@@ -225,9 +238,24 @@ def _sum_by_feature(
     """`sum_by_feature`, which fills in the table gradient as well if there is memory for it."""
     padded, padded_grad = _pad(features), _pad(grad)
     result = empty(*padded.shape)
-    arguments = _rule_arguments(padded_grad, table, address, padded, wiring)
+    kind, weights = _find_weights(kind, table)
+    arguments = _rule_arguments(padded_grad, weights, address, padded, wiring)
     _call("dl_sum_by_feature", kind, wiring.shape[1], arguments, result, table_grad, features.shape[0])
     return _cut(result, features.shape[1])
+
+
+def _find_weights(kind: int, table: Tensor) -> tuple[int, Tensor]:
+    """Return the kind that the library computes, and what it reads for the table.
+
+    For multilinear extensions, that are the coefficients (nodes, outputs, 2**n) of their polynomials; coefficient a is
+    that of the product of the pins whose bits are set in a.
+    """
+    if kind not in {EXPECTED, SQUASHED}:
+        return kind, table
+    nodes, outputs, entries = table.shape
+    result = empty(*table.shape)
+    _call("dl_find_coefficients", entries.bit_length() - 1, table, result, nodes * outputs)
+    return EXPECTED, result
 
 
 def _rule_arguments(grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor) -> ctypes.Structure:

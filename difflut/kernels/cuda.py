@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from difflut._resources import kernel_sources
 from difflut.errors import KernelError
 from difflut.kernels.choice import import_cupy
-from difflut.kernels.cpu import DIFFERENCES, GIVEN, LANES
+from difflut.kernels.cpu import DIFFERENCES, GIVEN, LANES, SQUASHED
 
 OPTIONS = ("--std=c++17",)
 ROW_OPTIONS = {torch.float32: (), torch.bfloat16: ("-DDL_ROWS_BF16",)}
@@ -110,7 +110,7 @@ def sum_entries(grad: Tensor, address: Tensor, n: int) -> Tensor:
     return _add_slices(parts).view(nodes, rows // nodes, 2**n)
 
 
-def expect_table_gradient(grad: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
+def expect_table_gradient(kind: int, grad: Tensor, table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
     """See `cpu.expect_table_gradient`."""
     rows, batch = grad.shape
     nodes, n = wiring.shape
@@ -119,7 +119,13 @@ def expect_table_gradient(grad: Tensor, features: Tensor, wiring: Tensor) -> Ten
     arguments = (grad, features, wiring, parts, rows, rows // nodes, features.shape[0], batch, size)
     grid = (-(-rows // WARPS), slices, max(1, 2**n // 64))  # a warp sums 64 entries
     _launch(table_kernels(n, grad.dtype), "dl_expect_table_gradient", grid, *arguments)
-    return _add_slices(parts).view(nodes, rows // nodes, 2**n)
+    result = _add_slices(parts).view(nodes, rows // nodes, 2**n)
+    return result * table * (1 - table) if kind == SQUASHED else result
+
+
+def squash(logits: Tensor) -> Tensor:
+    """See `cpu.squash`."""
+    return torch.sigmoid(logits)
 
 
 def spread(table: Tensor, diagonal: Tensor) -> Tensor:
@@ -128,14 +134,6 @@ def spread(table: Tensor, diagonal: Tensor) -> Tensor:
     n = entries.bit_length() - 1
     result = table.new_empty(nodes, outputs, n, entries // 2)
     _launch_on_entries("dl_spread", n, table, diagonal, result, nodes * outputs)
-    return result
-
-
-def find_coefficients(table: Tensor) -> Tensor:
-    """See `cpu.find_coefficients`."""
-    nodes, outputs, entries = table.shape
-    result = torch.empty_like(table)
-    _launch_on_entries("dl_find_coefficients", entries.bit_length() - 1, table, result, nodes * outputs)
     return result
 
 
@@ -164,7 +162,7 @@ def differentiate(
     if kind == DIFFERENCES:
         table_grad = sum_entries(grad, address, wiring.shape[1])
     else:
-        table_grad = expect_table_gradient(grad, features, wiring)
+        table_grad = expect_table_gradient(kind, grad, table, features, wiring)
     return sum_by_feature(kind, grad, table, address, features, wiring), table_grad
 
 
@@ -218,6 +216,7 @@ def _pin_gradients(
     nodes, n = wiring.shape
     outputs = grad.shape[0] // nodes
     kernels = table_kernels(n, grad.dtype)
+    coefficients = table if kind == DIFFERENCES else _find_coefficients(table)
     at_a_time = max(1, BUFFER_BYTES // (nodes * n * grad.element_size() * SAMPLES_PER_WARP)) * SAMPLES_PER_WARP
     for begin in range(0, batch, at_a_time):
         width = min(at_a_time, batch - begin)
@@ -228,9 +227,17 @@ def _pin_gradients(
             _launch(kernels, "dl_differentiate_reads", grid, grad, table, address, pin_grad, *sizes)
         else:
             sizes = (nodes, outputs, inputs, batch, begin, width)
-            arguments = (grad, table, features, wiring, pin_grad, *sizes)
+            arguments = (grad, coefficients, features, wiring, pin_grad, *sizes)
             _launch(kernels, "dl_differentiate_expected", grid, *arguments, shared=WARPS * 2**n)
         yield begin, pin_grad
+
+
+def _find_coefficients(table: Tensor) -> Tensor:
+    """Return the coefficients (nodes, outputs, 2**n) of the polynomials of multilinear extensions."""
+    nodes, outputs, entries = table.shape
+    result = torch.empty_like(table)
+    _launch_on_entries("dl_find_coefficients", entries.bit_length() - 1, table, result, nodes * outputs)
+    return result
 
 
 _readers = WeakTensorKeyDictionary()

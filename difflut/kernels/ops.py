@@ -55,7 +55,7 @@ def _shapes_sum_entries(grad: Tensor, address: Tensor, n: int) -> Tensor:
     return grad.new_empty(nodes, grad.shape[0] // nodes, 2**n, dtype=torch.float32)
 
 
-def _shapes_expect_table_gradient(grad: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
+def _shapes_expect_table_gradient(kind: int, grad: Tensor, table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
     nodes, n = wiring.shape
     return grad.new_empty(nodes, grad.shape[0] // nodes, 2**n, dtype=torch.float32)
 
@@ -65,8 +65,8 @@ def _shapes_spread(table: Tensor, diagonal: Tensor) -> Tensor:
     return table.new_empty(nodes, outputs, entries.bit_length() - 1, entries // 2)
 
 
-def _shapes_find_coefficients(table: Tensor) -> Tensor:
-    return torch.empty_like(table, memory_format=torch.contiguous_format)
+def _shapes_squash(logits: Tensor) -> Tensor:
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
 
 
 def _shapes_sum_by_feature(
@@ -78,7 +78,7 @@ def _shapes_sum_by_feature(
 def _shapes_differentiate(
     kind: int, grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor
 ) -> tuple[Tensor, Tensor]:
-    return features.new_empty(features.shape), _shapes_expect_table_gradient(grad, features, wiring)
+    return features.new_empty(features.shape), _shapes_expect_table_gradient(kind, grad, table, features, wiring)
 
 
 def _shapes_correlate(
@@ -102,11 +102,11 @@ _define(
 _define("expect(Tensor table, Tensor features, Tensor wiring) -> Tensor", _shapes_expect)
 _define("sum_entries(Tensor grad, Tensor address, int n) -> Tensor", _shapes_sum_entries)
 _define(
-    "expect_table_gradient(Tensor grad, Tensor features, Tensor wiring) -> Tensor",
+    "expect_table_gradient(int kind, Tensor grad, Tensor table, Tensor features, Tensor wiring) -> Tensor",
     _shapes_expect_table_gradient,
 )
 _define("spread(Tensor table, Tensor diagonal) -> Tensor", _shapes_spread)
-_define("find_coefficients(Tensor table) -> Tensor", _shapes_find_coefficients)
+_define("squash(Tensor logits) -> Tensor", _shapes_squash)
 _define(f"sum_by_feature({_RULE}) -> Tensor", _shapes_sum_by_feature)
 _define(f"differentiate({_RULE}) -> (Tensor, Tensor)", _shapes_differentiate)
 _define(f"correlate({_RULE}, Tensor candidates) -> Tensor", _shapes_correlate)
@@ -121,7 +121,7 @@ expect = torch.ops.difflut.expect
 sum_entries = torch.ops.difflut.sum_entries
 expect_table_gradient = torch.ops.difflut.expect_table_gradient
 spread = torch.ops.difflut.spread
-find_coefficients = torch.ops.difflut.find_coefficients
+squash = torch.ops.difflut.squash
 sum_by_feature = torch.ops.difflut.sum_by_feature
 differentiate = torch.ops.difflut.differentiate
 correlate = torch.ops.difflut.correlate

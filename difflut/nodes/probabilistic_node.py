@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from difflut.nodes.base_node import LutNode, residual_logits
 from difflut.registry import register_node
-from difflut.rules.multilinear import multilinear
+from difflut.rules.multilinear import multilinear_of_logits
 from difflut.rules.pins import Pins
 
 
@@ -68,8 +68,7 @@ class ProbabilisticNode(LutNode):
 
     def train_pins(self, pins: Pins) -> Tensor:
         logits = self.raw_weights if self.temperature == 1 else self.raw_weights / self.temperature
-        probabilities = torch.sigmoid(logits)
-        return multilinear(probabilities.transpose(1, 2), pins)
+        return multilinear_of_logits(logits.transpose(1, 2), pins)
 
     def truth_table(self) -> Tensor:
         return (self.raw_weights.detach().to(torch.float64) >= 0).transpose(1, 2).contiguous()

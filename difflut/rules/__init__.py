@@ -8,7 +8,7 @@ All rules are batch-last: pins are (num_nodes, n, batch), outputs (num_nodes, ou
 from difflut.rules.addressing import compute_addresses, read_table
 from difflut.rules.annealing import anneal_tau
 from difflut.rules.hard_lookup import hard_lookup, hard_lookup_expected, hard_lookup_harmonic, look_up
-from difflut.rules.multilinear import multilinear
+from difflut.rules.multilinear import multilinear, multilinear_of_logits
 from difflut.rules.pins import Pins, Routing, WiredPins, gather_pins
 from difflut.rules.pointwise import affine, pointwise_logit
 from difflut.rules.routing import choose, route_hard
@@ -30,6 +30,7 @@ __all__ = [
     "hard_lookup_harmonic",
     "look_up",
     "multilinear",
+    "multilinear_of_logits",
     "plane_waves",
     "pointwise_logit",
     "read_table",

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from difflut.kernels import choice, chosen_for, ops
-from difflut.kernels.cpu import DIFFERENCES, EXPECTED, make_contiguous
+from difflut.kernels import choice, chosen_for, cpu, ops
+from difflut.kernels.cpu import DIFFERENCES, EXPECTED, SQUASHED, make_contiguous
 from difflut.rules.pins import Pins, Routing, WiredPins, gather_pins
 
 
@@ -22,11 +22,13 @@ class TableRule(NamedTuple):
     reads_entries : it answers the entry at the thresholded pins, else the expectation of `multilinear`.
     diagonal : its pin gradients are differences of the tables after their Walsh transforms have been multiplied by
         this function of n, float64 (2**n,); None if its gradients are those of `multilinear`.
+    of_logits : it is given the logits of the tables' entries instead of the tables.
     """
 
     twin: Callable[[Tensor, Tensor], Tensor]
     reads_entries: bool
     diagonal: Callable[[int], Tensor] | None
+    of_logits: bool = False
 
 
 def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = True) -> Tensor:
@@ -86,11 +88,16 @@ class _Copy(torch.autograd.Function):
         return grad
 
 
+def _find_kernels(x: Tensor) -> Any:
+    """The kernels as torch operators, or the functions behind these where torch need not see them: that is faster."""
+    return ops if choice.is_on_gpu(x) or torch.compiler.is_compiling() else cpu
+
+
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        table: Tensor,
+        entries: Tensor,
         features: Tensor,
         logits: Tensor | None,
         wiring: Tensor,
@@ -98,12 +105,16 @@ class _Fused(torch.autograd.Function):
         tau: float,
         rule: TableRule,
     ) -> Tensor:
+        kernels = _find_kernels(features)
+        wiring, table = wiring.contiguous(), entries.contiguous()
+        if rule.of_logits:
+            table = kernels.squash(table)
         address = None
         if rule.reads_entries:
-            values, address = ops.read_tables(table, features, wiring)
+            values, address = kernels.read_tables(table, features, wiring)
         else:
-            values = ops.expect(table, features, wiring)
-        ctx.save_for_backward(table, features, logits, wiring, candidates, address)
+            values = kernels.expect(table, features, wiring)
+        ctx.save_for_backward(entries, features, logits, wiring, candidates, address, table)
         ctx.tau = tau
         ctx.rule = rule
         answers: Tensor = values.view(*table.shape[:2], features.shape[1])
@@ -117,41 +128,41 @@ class _Fused(torch.autograd.Function):
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients of table, features and logits."""
-    table, features, logits, wiring, candidates, address = ctx.saved_tensors
+    _, features, logits, wiring, candidates, address, table = ctx.saved_tensors
     wants_table, wants_features, wants_logits = ctx.needs_input_grad[:3]
-    is_expectation = ctx.rule.diagonal is None
+    kernels = _find_kernels(features)
+    kind = DIFFERENCES if ctx.rule.diagonal else SQUASHED if ctx.rule.of_logits else EXPECTED
     rows, n = grad.flatten(0, 1), wiring.shape[1]
+    if kernels is cpu:
+        rows = make_contiguous(rows)
     if address is None:
         address = wiring.new_empty(0, dtype=torch.uint8)
     grad_table = grad_features = grad_logits = None
-    if wants_table and not wants_features and is_expectation:
-        grad_table = ops.expect_table_gradient(rows, features, wiring)
+    if wants_table and not wants_features and kind == DIFFERENCES:
+        grad_table = kernels.sum_entries(rows, address, n)
     elif wants_table and not wants_features:
-        grad_table = ops.sum_entries(rows, address, n)
+        grad_table = kernels.expect_table_gradient(kind, rows, table, features, wiring)
     if not wants_features and not wants_logits:
         return grad_table, None, None
-    if is_expectation:
-        kind, weights = EXPECTED, ops.find_coefficients(table)
-    else:
-        kind, weights = DIFFERENCES, ops.spread(table, ctx.rule.diagonal(n).to(table))
+    weights = kernels.spread(table, ctx.rule.diagonal(n).to(table)) if kind == DIFFERENCES else table
     pin_gradients = (kind, rows, weights, address, features, wiring)
     if wants_table and wants_features:
-        grad_features, grad_table = ops.differentiate(*pin_gradients)
+        grad_features, grad_table = kernels.differentiate(*pin_gradients)
     elif wants_features:
-        grad_features = ops.sum_by_feature(*pin_gradients)
+        grad_features = kernels.sum_by_feature(*pin_gradients)
     if wants_logits:
-        gains = ops.correlate(*pin_gradients, candidates)
-        grad_logits = ops.differentiate_choice(gains, logits, ctx.tau)
+        gains = kernels.correlate(*pin_gradients, candidates.contiguous())
+        grad_logits = kernels.differentiate_choice(gains, logits.contiguous(), ctx.tau)
     return grad_table, grad_features, grad_logits
 
 
 def _differentiate_twin(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """As `_differentiate`, in a form that can be differentiated again."""
-    table, features, logits, wiring, candidates, _ = ctx.saved_tensors
+    entries, features, logits, wiring, candidates, *_ = ctx.saved_tensors
     routing = None if logits is None else Routing(candidates, logits, ctx.tau)
-    pins = WiredPins(features.to(table.dtype), wiring, routing).gather()
-    values = ctx.rule.twin(table, pins).to(grad.dtype)
-    wanted = [x for x, needed in zip((table, features, logits), ctx.needs_input_grad, strict=False) if needed]
+    pins = WiredPins(features.to(entries.dtype), wiring, routing).gather()
+    values = ctx.rule.twin(entries, pins).to(grad.dtype)
+    wanted = [x for x, needed in zip((entries, features, logits), ctx.needs_input_grad, strict=False) if needed]
     found = iter(torch.autograd.grad(values, wanted, grad, create_graph=True))
     grad_table, grad_features, grad_logits = (next(found) if n else None for n in ctx.needs_input_grad[:3])
     return grad_table, grad_features, grad_logits

@@ -29,6 +29,11 @@ def multilinear(table: Tensor, pins: Pins) -> Tensor:
     return apply_rule(_MULTILINEAR, table, pins)
 
 
+def multilinear_of_logits(logits: Tensor, pins: Pins) -> Tensor:
+    """Return `multilinear` of the tables ``sigmoid(logits)``; shapes as there."""
+    return apply_rule(_OF_LOGITS, logits, pins)
+
+
 def multilinear_twin(table: Tensor, pins: Tensor) -> Tensor:
     """`multilinear` in torch, in plain autograd.
 
@@ -53,4 +58,9 @@ def _corner_weights(pins: Tensor) -> Tensor:
     return weights
 
 
+def _of_logits_twin(logits: Tensor, pins: Tensor) -> Tensor:
+    return multilinear_twin(torch.sigmoid(logits), pins)
+
+
 _MULTILINEAR = TableRule(multilinear_twin, reads_entries=False, diagonal=None)
+_OF_LOGITS = TableRule(_of_logits_twin, reads_entries=False, diagonal=None, of_logits=True)

@@ -16,11 +16,12 @@ from torch import Tensor
 from difflut.kernels import cuda
 from difflut.rules import Routing, WiredPins, fused
 from difflut.rules.hard_lookup import _EXPECTED, _GEOMETRIC, _HARMONIC
-from difflut.rules.multilinear import _MULTILINEAR
+from difflut.rules.multilinear import _MULTILINEAR, _OF_LOGITS
 from tests.difflut import gpu_shim
 
 RULES = {
     "multilinear": _MULTILINEAR,
+    "multilinear_of_logits": _OF_LOGITS,
     "hard_lookup": _GEOMETRIC,
     "hard_lookup_harmonic": _HARMONIC,
     "hard_lookup_expected": _EXPECTED,

@@ -32,11 +32,12 @@ from difflut.rules import (
     hard_lookup_harmonic,
     look_up,
     multilinear,
+    multilinear_of_logits,
     route_hard,
 )
 
 Rule = Callable[[Tensor, Pins], Tensor]
-RULES: list[Rule] = [multilinear, hard_lookup, hard_lookup_harmonic, hard_lookup_expected]
+RULES: list[Rule] = [multilinear, multilinear_of_logits, hard_lookup, hard_lookup_harmonic, hard_lookup_expected]
 INPUTS = 23
 
 
@@ -71,7 +72,7 @@ class Case:
 
 def assert_equal_to_twin(case: Case, rule: Rule) -> None:
     found, expected = case.answer(rule, "cpu"), case.answer(rule, "torch")
-    if rule is not multilinear:
+    if rule not in (multilinear, multilinear_of_logits):
         assert torch.equal(found[0], expected[0])
     for name, one, other in zip(("values", "table", "features", "logits"), found, expected, strict=False):
         assert one.shape == other.shape
@@ -276,9 +277,9 @@ def test_operators_say_what_shapes_they_return() -> None:
         ops.read_tables: (table, features, case.wiring),
         ops.expect: (table, features, case.wiring),
         ops.sum_entries: (rows, address, 3),
-        ops.expect_table_gradient: (rows, features, case.wiring),
+        ops.expect_table_gradient: (2, rows, table, features, case.wiring),
         ops.spread: (table, torch.ones(8)),
-        ops.find_coefficients: (table,),
+        ops.squash: (table,),
         ops.sum_by_feature: rule,
         ops.differentiate: rule,
         ops.correlate: (*rule, candidates),
