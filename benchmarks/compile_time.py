@@ -38,10 +38,10 @@ from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.reference import read_reference
 from difflut_compiler.schedule import schedule
 from difflut_compiler.targets import TARGETS
+from difflut_compiler.tools import make_folder
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Rung
 from difflut_compiler.verify.check_files import FileChecks
-from difflut_compiler.verify.tools import make_folder
 
 TRAINED = "mnist_large"
 PASS_VECTORS = 1024

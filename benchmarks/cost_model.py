@@ -26,12 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from difflut import ModelConfig, SimpleFeedForward, save_model
-from difflut_compiler.emit import BuildPlan, emit
-from difflut_compiler.frontend import load_model
-from difflut_compiler.passes import expanding_passes, optimising_passes, run_passes
-from difflut_compiler.schedule import Schedule, schedule
-from difflut_compiler.synth import FAMILIES, Family
-from difflut_compiler.synth.estimate import (
+from difflut_compiler.costs.estimate import (
     MODELS,
     Amounts,
     CostModel,
@@ -41,12 +36,17 @@ from difflut_compiler.synth.estimate import (
     longest_path,
     models_to_json,
 )
+from difflut_compiler.emit import BuildPlan, emit
+from difflut_compiler.frontend import load_model
+from difflut_compiler.passes import expanding_passes, optimising_passes, run_passes
+from difflut_compiler.schedule import Schedule, schedule
+from difflut_compiler.synth import FAMILIES, Family
 from difflut_compiler.synth.netlist import synthesise
 from difflut_compiler.synth.nextpnr import place_and_route
 from difflut_compiler.synth.results import HARNESS, INTERFACE
 from difflut_compiler.targets import TARGETS
-from difflut_compiler.verify.tools import find_tool
-from difflut_compiler.verify.vectors import make_vectors
+from difflut_compiler.tools import find_tool
+from difflut_compiler.vectors import make_vectors
 
 MEASUREMENTS = Path(__file__).with_name("cost_model_measurements.json")
 PAGE = Path(__file__).parents[1] / "docs" / "cost_model.md"
@@ -306,7 +306,7 @@ PAGE_TEXT = """\
 # How good the estimates are
 
 `report.json` and the report page have estimates of area and clock frequency for some families of devices, made from the
-graph in milliseconds, without any tool. What they are made of is written in `difflut_compiler/synth/estimate.py`; their
+graph in milliseconds, without any tool. What they are made of is written in `difflut_compiler/costs/estimate.py`; their
 coefficients are fitted to what Yosys and nextpnr found for networks with random tables and wires: one to three layers,
 {fewest} to {most} LUTs of up to six inputs, two to ten classes, compiled for LUTs of four inputs or of six, with a
 register per layer or without any. Of the {networks} networks, {encoded} have an encoder, with one to five thresholds on

@@ -27,12 +27,12 @@ from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import ArgMax, Compare, Input, Lut, Output, PopCount
 from difflut_compiler.passes import EXPAND, OPTIMISE, DropDead, run_passes
 from difflut_compiler.passes.resynthesise import count_luts, map_logic, take_logic
+from difflut_compiler.rtl_sources import read_commands, write_sources
 from difflut_compiler.schedule import schedule
 from difflut_compiler.synth import count_cells
 from difflut_compiler.targets import find_target
-from difflut_compiler.verify.netlist import read_commands, write_sources
-from difflut_compiler.verify.tools import run_yosys
-from difflut_compiler.verify.vectors import make_vectors
+from difflut_compiler.tools import run_yosys
+from difflut_compiler.vectors import make_vectors
 
 PORTFOLIO = {
     "sweep": "sweep",

@@ -44,10 +44,10 @@ from difflut_compiler.interface import INTERFACES, PLAIN, Interface
 from difflut_compiler.passes import LUT_INPUTS
 from difflut_compiler.schedule import PIPELINES
 from difflut_compiler.targets import find_target
+from difflut_compiler.tools import make_folder
 from difflut_compiler.verify.ladder import check_passes
 from difflut_compiler.verify.languages import LANGUAGES
 from difflut_compiler.verify.simulate import compare_answers, pack_features, simulate
-from difflut_compiler.verify.tools import make_folder
 from plain_simulation import answers
 from random_models import draw_model, names_of
 from tests.compiler.needs import need

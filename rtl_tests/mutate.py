@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from difflut_compiler.emit import BuildPlan
+from difflut_compiler.vectors import make_vectors
 from difflut_compiler.verify.simulate import pack_features
-from difflut_compiler.verify.vectors import make_vectors
 from plain_simulation import answers, as_answers
 from tests.compiler.designs import Design, is_proven, make_design, with_files
 from tests.compiler.random_graphs import Inputs, Shape, all_inputs

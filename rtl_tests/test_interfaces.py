@@ -21,10 +21,10 @@ from difflut_compiler.interface import PLAIN, Interface, stream_out_bits
 from difflut_compiler.ops import ArgMax, Input, Lut, Output
 from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.targets import TARGETS
+from difflut_compiler.tools import make_folder
 from difflut_compiler.verify.languages import LANGUAGES
 from difflut_compiler.verify.prove_files import prove_netlist
 from difflut_compiler.verify.simulate import SimulationResult, simulate
-from difflut_compiler.verify.tools import make_folder
 from tests.compiler.designs import HDL_TARGETS, Design, design_of, edit, is_proven, make_design
 from tests.compiler.models import make_model
 from tests.compiler.needs import need

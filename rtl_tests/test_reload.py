@@ -31,10 +31,10 @@ from difflut_compiler.reload import (
 )
 from difflut_compiler.schedule import Schedule, schedule
 from difflut_compiler.targets import TARGETS
+from difflut_compiler.tools import make_folder
 from difflut_compiler.verify.languages import LANGUAGES
 from difflut_compiler.verify.prove_files import prove_netlist
 from difflut_compiler.verify.simulate import simulate
-from difflut_compiler.verify.tools import make_folder
 from test_interfaces import ghdl_lint
 from tests.compiler.designs import HDL_TARGETS, edit
 from tests.compiler.models import make_model

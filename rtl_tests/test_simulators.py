@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 
+from difflut_compiler import tools
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError, MismatchError, ToolMissingError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import lower
 from difflut_compiler.schedule import PIPELINES
 from difflut_compiler.verify import simulate as simulation
-from difflut_compiler.verify import tools
 from difflut_compiler.verify.languages import LANGUAGES, choose_simulator
 from difflut_compiler.verify.simulate import SimulationResult, simulate
 from tests.compiler.designs import HDL_TARGETS, Design, design_of, edit

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from difflut_compiler.accuracy import check_budget
 from difflut_compiler.approximations import Approximation, NarrowEncoder, ReplaceLuts
+from difflut_compiler.costs.estimate import estimate_all
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.figures import Accuracy, Estimate, FirstSamples, InputPort, SynthesisCount
@@ -27,14 +28,13 @@ from difflut_compiler.reference import Reference, read_reference
 from difflut_compiler.reload import reloadable_passes
 from difflut_compiler.schedule import Schedule, check_pipeline, schedule
 from difflut_compiler.synth import count_cells
-from difflut_compiler.synth.estimate import estimate_all
 from difflut_compiler.targets import HardwareTarget, find_target
+from difflut_compiler.tools import make_folder
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Certificate, Finding, Rung, about, climb, hash_text
 from difflut_compiler.verify.check_files import FileChecks
 from difflut_compiler.verify.languages import choose_simulator, language_of
 from difflut_compiler.verify.simulate import SimulationResult
-from difflut_compiler.verify.tools import make_folder
 
 LUTS_COUNTED_BY_DEFAULT = 6000
 """Above this many LUTs, counting by synthesis takes minutes and is done only on request."""

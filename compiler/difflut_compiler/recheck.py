@@ -15,10 +15,10 @@ from difflut_compiler.output import GRAPH_FILE
 from difflut_compiler.reference import read_reference
 from difflut_compiler.schedule import schedule
 from difflut_compiler.targets import find_target
+from difflut_compiler.tools import tool_version
+from difflut_compiler.vectors import make_vectors
 from difflut_compiler.verify.certificate import Finding, Rung, climb, not_checked
 from difflut_compiler.verify.check_files import FileChecks
-from difflut_compiler.verify.tools import tool_version
-from difflut_compiler.verify.vectors import make_vectors
 
 HARDWARE_SUFFIXES = (".v", ".sv", ".vhd", ".vhdl")
 

@@ -16,9 +16,9 @@ from difflut_compiler.frontend import hash_file, load_model
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.graph_file import read_graph
 from difflut_compiler.ops import Output
+from difflut_compiler.vectors import Vectors, make_vectors
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Rung, climb, not_checked
-from difflut_compiler.verify.vectors import Vectors, make_vectors
 
 GRAPH_SUFFIX = ".json"
 

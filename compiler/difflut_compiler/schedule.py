@@ -8,7 +8,7 @@ shared by all its readers. How operations are put into stages is the choice of a
 * ``layers``: every layer of the graph is a stage of its own;
 * a number: so many stages, as equally long as can be, registers inside sums and the argmax included;
 * ``period:NS`` or ``period:NS:FAMILY``: as few stages as keep every path within so many nanoseconds, by the delays
-  estimated for a family (:mod:`difflut_compiler.synth.estimate`).
+  estimated for a family (:mod:`difflut_compiler.costs.estimate`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from difflut_compiler.costs.estimate import node_delays, timed_families
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph, Node, Origin
 from difflut_compiler.ops import Const, Output, Register
@@ -85,8 +86,6 @@ def _period(pipeline: str) -> tuple[float, str] | None:
     found = PERIOD.fullmatch(pipeline)
     if not found:
         return None
-    from difflut_compiler.synth.estimate import timed_families  # which imports what imports this module
-
     family = found[2] or DEFAULT_FAMILY
     if family not in timed_families():
         known = ", ".join(timed_families())
@@ -105,8 +104,6 @@ def _put_into_stages(graph: LutGraph, pipeline: str) -> _Stages:
 
 
 def _stages_within(graph: LutGraph, period_ns: float, family: str) -> _Stages:
-    from difflut_compiler.synth.estimate import node_delays  # which imports what imports this module
-
     delays, path = node_delays(graph, family)
     slowest = max(delays, key=lambda net: delays[net])
     if path + delays[slowest] > period_ns:
@@ -139,8 +136,6 @@ def _stages_of_layers(graph: LutGraph) -> _Stages:
 
 def _equal_stages(graph: LutGraph, count: int) -> _Stages:
     """So many stages with the shortest longest one, by bisection of its delay; stages to spare are at the end."""
-    from difflut_compiler.synth.estimate import node_delays  # which imports what imports this module
-
     delays, _ = node_delays(graph, DEFAULT_FAMILY)
     low, high = max(delays.values()), sum(delays.values())
     stages = _fill_stages(graph, delays, high)

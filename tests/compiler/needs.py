@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from difflut_compiler.verify.tools import INSTALL_HINTS, find_tool
+from difflut_compiler.tools import INSTALL_HINTS, find_tool
 
 
 def need(tool: str) -> Path:

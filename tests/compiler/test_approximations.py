@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from difflut import save_model
+from difflut_compiler import vectors
 from difflut_compiler.accuracy import LabelledData
 from difflut_compiler.approximations import Approximation, NarrowEncoder, ReplaceLuts, approximate, replace_luts
 from difflut_compiler.approximations.narrow_encoder import _find_roundings
@@ -22,7 +23,6 @@ from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import lower
 from difflut_compiler.ops import AnyOp, Compare, Const, Input, Lut, PopCount
 from difflut_compiler.passes import DropUnusedInputs
-from difflut_compiler.verify import vectors
 from tests.compiler.models import make_model
 from tests.compiler.test_compile import certificate_of, refused, run, statuses
 

@@ -16,6 +16,7 @@ from difflut_compiler.interface import Interface
 from difflut_compiler.lower import class_count_nets
 from difflut_compiler.passes import OPTIMISE, run_passes
 from difflut_compiler.schedule import schedule
+from difflut_compiler.vectors import make_vectors
 from difflut_compiler.verify.certificate import (
     RUNG_NAMES,
     Certificate,
@@ -26,7 +27,6 @@ from difflut_compiler.verify.certificate import (
     rung_name,
 )
 from difflut_compiler.verify.ladder import ModelAnswers, check_lowering, check_passes
-from difflut_compiler.verify.vectors import make_vectors
 from tests.compiler.random_graphs import Shape, make_graph, random_inputs, small_graph
 
 GOOD = Finding(12, "all equal", "tool", "1.0")

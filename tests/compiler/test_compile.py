@@ -21,7 +21,7 @@ import torch
 from typer.testing import CliRunner
 
 from difflut import REGISTRY, save_model
-from difflut_compiler import driver
+from difflut_compiler import driver, tools, vectors
 from difflut_compiler.cli import app
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.frontend import BankNets, LoadedModel
@@ -33,7 +33,7 @@ from difflut_compiler.passes import PASSES
 from difflut_compiler.schedule import PIPELINES, Schedule
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.targets.target import Target
-from difflut_compiler.verify import check_files, tools, vectors
+from difflut_compiler.verify import check_files
 from difflut_compiler.verify.certificate import rung_name
 from difflut_compiler.verify.languages import LANGUAGES
 from tests.compiler.designs import CIRCUIT_TARGETS, HDL_TARGETS

@@ -19,8 +19,8 @@ from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.lower import Lowering, lower
 from difflut_compiler.ops import Const, Lut
 from difflut_compiler.passes import OPTIMISE, run_passes
+from difflut_compiler.vectors import make_vectors
 from difflut_compiler.verify.ladder import check_lowering
-from difflut_compiler.verify.vectors import make_vectors
 from tests.compiler.models import make_convnet
 from tests.compiler.test_lower import check_equal
 

@@ -12,11 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, ArgMax, Compare, Greater, Input, Lut, Mux, Output, PopCount, Register
-from difflut_compiler.passes import DropDead, ExpandArgMax
-from difflut_compiler.synth import FAMILIES
-from difflut_compiler.synth.estimate import (
+from difflut_compiler.costs.estimate import (
     CostModel,
     Delays,
     amounts_by_part,
@@ -25,6 +21,10 @@ from difflut_compiler.synth.estimate import (
     longest_path,
     models_to_json,
 )
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.ops import Add, ArgMax, Compare, Greater, Input, Lut, Mux, Output, PopCount, Register
+from difflut_compiler.passes import DropDead, ExpandArgMax
+from difflut_compiler.synth import FAMILIES
 from tests.compiler.designs import make_design
 from tests.compiler.random_graphs import Shape
 
@@ -148,7 +148,7 @@ def test_models_survive_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {"ecp5", "ice40"} <= set(models)
     path = tmp_path / "models.json"
     path.write_text(models_to_json(models))
-    monkeypatch.setattr("difflut_compiler.synth.estimate.MODELS", path)
+    monkeypatch.setattr("difflut_compiler.costs.estimate.MODELS", path)
     cost_models.cache_clear()
     try:
         assert cost_models() == models

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from difflut_compiler.circuits.gates import Blif, write_gates
 from difflut_compiler.graph import Node, Origin
 from difflut_compiler.ops import (
     OP_BY_KIND,
@@ -30,7 +31,6 @@ from difflut_compiler.ops import (
 from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.schedule import schedule
 from difflut_compiler.verify.cut import cut_names, next_of, reference_circuit
-from difflut_compiler.verify.gates import Blif, write_gates
 from tests.compiler.blif import BlifCircuit
 from tests.compiler.random_graphs import (
     SEEDS,

@@ -22,7 +22,7 @@ from difflut_compiler.graph import LutGraph
 from difflut_compiler.graph_file import graph_to_json
 from difflut_compiler.lower import class_count_nets, integer_thresholds, lower
 from difflut_compiler.ops import Compare, Lut
-from difflut_compiler.verify.vectors import make_vectors
+from difflut_compiler.vectors import make_vectors
 from tests.compiler.models import make_model
 from tests.compiler.random_graphs import all_inputs, slow_outputs
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from difflut import load_model, save_model
+from difflut_compiler import vectors
 from difflut_compiler.compiled import load_compiled
 from difflut_compiler.graph_file import read_graph
 from difflut_compiler.page import logic as logic_module
@@ -32,7 +33,6 @@ from difflut_compiler.synth.results import (
     Utilisation,
     VendorFigures,
 )
-from difflut_compiler.verify import vectors
 from tests.compiler.designs import make_design
 from tests.compiler.models import make_model
 from tests.compiler.random_graphs import Shape

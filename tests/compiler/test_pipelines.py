@@ -12,10 +12,10 @@ import torch
 from typer.testing import CliRunner
 
 from difflut import REGISTRY, ConfiguredLUTModel, build_from_config, save_model
+from difflut_compiler import vectors
 from difflut_compiler.cli import app
 from difflut_compiler.evaluation import evaluate_nets
 from difflut_compiler.lower import class_count_nets, lower
-from difflut_compiler.verify import vectors
 from tests.compiler.needs import need
 
 GROUPSUMS = [{"k": 3}, {"k": 3, "tau": 2.0, "use_randperm": True}, None]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from difflut_compiler.circuits.blif import Circuit
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError
 from difflut_compiler.graph import LutGraph, Origin
@@ -18,7 +19,7 @@ from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify import languages, prove_files
 from difflut_compiler.verify.certificate import Finding
-from difflut_compiler.verify.equivalence import Circuit, check_equivalence
+from difflut_compiler.verify.equivalence import check_equivalence
 from difflut_compiler.verify.ladder import check_mutation, flip_one_bit
 from difflut_compiler.verify.netlist import read_back
 from difflut_compiler.verify.prove_files import prove_netlist, prove_whole

@@ -13,9 +13,9 @@ import pytest
 import typer
 
 from difflut import save_model
+from difflut_compiler import vectors
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.targets import TARGETS
-from difflut_compiler.verify import vectors
 from tests.compiler.designs import HDL_TARGETS
 from tests.compiler.models import make_model
 from tests.compiler.needs import need

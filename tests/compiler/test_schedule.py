@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from difflut_compiler.costs.estimate import node_delays
 from difflut_compiler.emit import emit
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import Const, Input, Lut, Output, Register
 from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.schedule import PIPELINES, schedule
-from difflut_compiler.synth.estimate import node_delays
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify.prove_schedule import check_schedule
 from tests.compiler.designs import Design, is_proven

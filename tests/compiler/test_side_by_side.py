@@ -11,10 +11,10 @@ from threading import Barrier, Event
 
 import pytest
 
+from difflut_compiler import side_by_side as module
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.verify import side_by_side as module
-from difflut_compiler.verify.side_by_side import side_by_side
-from difflut_compiler.verify.tools import execute, run_tool
+from difflut_compiler.side_by_side import side_by_side
+from difflut_compiler.tools import execute, run_tool
 
 PATIENCE_SECONDS = 60
 SLEEPER = """

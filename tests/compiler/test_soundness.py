@@ -23,6 +23,7 @@ from difflut.layers import (
 )
 from difflut.rules import Pins, WiredPins
 from difflut_compiler import frontend
+from difflut_compiler.circuits.blif import Circuit
 from difflut_compiler.driver import CompileRequest, compile_model
 from difflut_compiler.emit import emit
 from difflut_compiler.errors import CompilerError, GraphError, MismatchError
@@ -36,13 +37,13 @@ from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
 from difflut_compiler.reference import read_reference
 from difflut_compiler.schedule import schedule
 from difflut_compiler.targets import TARGETS
+from difflut_compiler.vectors import make_vectors
 from difflut_compiler.verify.certificate import climb
-from difflut_compiler.verify.equivalence import Circuit, check_equivalence
+from difflut_compiler.verify.equivalence import check_equivalence
 from difflut_compiler.verify.ladder import ModelAnswers, check_lowering, check_mutation, check_passes
 from difflut_compiler.verify.netlist import read_back
 from difflut_compiler.verify.prove_files import prove_whole
 from difflut_compiler.verify.prove_passes import prove_step
-from difflut_compiler.verify.vectors import make_vectors
 from tests.compiler.designs import HDL_TARGETS, Design, edit, is_proven, make_design
 from tests.compiler.models import make_convnet, make_model
 from tests.compiler.needs import need_for_target

@@ -20,8 +20,8 @@ from difflut_compiler.frontend import LoadedModel
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.lower import lower
 from difflut_compiler.ops import Const, Lut
+from difflut_compiler.vectors import make_vectors
 from difflut_compiler.verify.ladder import check_lowering
-from difflut_compiler.verify.vectors import make_vectors
 
 POSITIONS = 4
 

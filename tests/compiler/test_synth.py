@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 
 from difflut import save_model
+from difflut_compiler import vectors
 from difflut_compiler.compiled import CompiledNetwork, load_compiled
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.progress import SYNTHESIS_SHARES
+from difflut_compiler.rtl_sources import write_sources
 from difflut_compiler.synth import (
     FAMILIES,
     SynthesisRequest,
@@ -35,9 +37,7 @@ from difflut_compiler.synth.harness import harness_name, read_ports, write_harne
 from difflut_compiler.synth.netlist import HARNESS_FILE, NETLIST, PartNames, count_by_part, signal_of, synthesise
 from difflut_compiler.synth.nextpnr import read_critical_path
 from difflut_compiler.synth.results import HARNESS, INTERFACE, Area, PartArea, Synthesis
-from difflut_compiler.verify import vectors
-from difflut_compiler.verify.netlist import write_sources
-from difflut_compiler.verify.tools import run_yosys
+from difflut_compiler.tools import run_yosys
 from tests.compiler.designs import HDL_TARGETS, Design, make_design
 from tests.compiler.models import make_model
 from tests.compiler.needs import need, need_for_target

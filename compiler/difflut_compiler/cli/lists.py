@@ -93,7 +93,7 @@ def tools(as_json: Json = False) -> None:
     with reporting_errors(debug=False):
         from difflut.kernels import describe
         from difflut_compiler.packed import describe as describe_packed
-        from difflut_compiler.verify.tools import INSTALL_HINTS, find_tool, tool_version
+        from difflut_compiler.tools import INSTALL_HINTS, find_tool, tool_version
 
         def state(name: str) -> str:
             return tool_version(name) if find_tool(name) else f"not installed: {INSTALL_HINTS[name]}"

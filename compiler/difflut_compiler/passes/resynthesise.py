@@ -11,12 +11,12 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from difflut_compiler.circuits.blif import Circuit, write_blif
+from difflut_compiler.circuits.gates import Blif, write_gates
 from difflut_compiler.graph import LutGraph, Origin
 from difflut_compiler.ops import BUFFER, Const, Lut, bools_to_table
 from difflut_compiler.passes.runner import PassResult
-from difflut_compiler.verify.equivalence import Circuit, write_blif
-from difflut_compiler.verify.gates import Blif, write_gates
-from difflut_compiler.verify.tools import find_tool, run_abc
+from difflut_compiler.tools import find_tool, run_abc
 
 SCRIPTS = ("strash; if -K {inputs} -a; mfs2", "strash; dch; if -K {inputs} -a; mfs2")
 

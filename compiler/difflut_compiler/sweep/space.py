@@ -14,8 +14,8 @@ from typing import Any, Literal
 from difflut.errors import ConfigError
 from difflut.training import TrainingConfig
 from difflut.utils.yaml_files import read_yaml
+from difflut_compiler.costs.estimate import cost_models
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.synth.estimate import cost_models
 
 MAX_TRIALS = 100_000
 STARTUP_TRIALS = 10

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from difflut.training import StepReport, TrainingConfig, can_resume, train
+from difflut_compiler.costs.estimate import cost_models
+from difflut_compiler.costs.families import FAMILIES
 from difflut_compiler.emit import emit
 from difflut_compiler.passes import EXPAND, OPTIMISE, run_passes
 from difflut_compiler.reference import read_reference
 from difflut_compiler.schedule import schedule
 from difflut_compiler.synth import count_cells
-from difflut_compiler.synth.estimate import cost_models
-from difflut_compiler.synth.families import FAMILIES
 from difflut_compiler.targets import find_target
-from difflut_compiler.verify.tools import make_folder
+from difflut_compiler.tools import make_folder
 
 SAMPLES = 256
 """Vectors on which every pass is checked. A trial is estimated, not proven; those to keep are compiled afterwards."""

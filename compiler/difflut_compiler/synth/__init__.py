@@ -1,7 +1,7 @@
 """Silicon figures: what synthesis, place and route make of the hardware, per family of devices and part by part."""
 
+from difflut_compiler.costs.families import FAMILIES, Family
 from difflut_compiler.synth.count import count_cells
-from difflut_compiler.synth.families import FAMILIES, Family
 from difflut_compiler.synth.results import SynthesisResult, result_from_json
 from difflut_compiler.synth.run import SynthesisRequest, read_results, read_vendor_reports, synthesise_network
 

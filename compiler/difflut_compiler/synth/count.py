@@ -7,8 +7,8 @@ from pathlib import Path
 
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.figures import SynthesisCount
-from difflut_compiler.verify.netlist import read_commands, write_sources
-from difflut_compiler.verify.tools import run_yosys
+from difflut_compiler.rtl_sources import read_commands, write_sources
+from difflut_compiler.tools import run_yosys
 
 SCRIPT = """
 {read}

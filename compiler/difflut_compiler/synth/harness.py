@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from difflut_compiler.errors import CompilerError
+from difflut_compiler.rtl_sources import read_commands
 from difflut_compiler.targets.templates import render
-from difflut_compiler.verify.netlist import read_commands
-from difflut_compiler.verify.tools import run_yosys
+from difflut_compiler.tools import run_yosys
 
 CLOCKS = ("clk", "aclk")
 INSTANCE = "dut"

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from difflut_compiler.costs.families import CUT_TABLES, NO_RESOURCE, Family, Resource
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.names import stage_name
-from difflut_compiler.synth.families import CUT_TABLES, NO_RESOURCE, Family, Resource
+from difflut_compiler.rtl_sources import read_commands, write_sources
 from difflut_compiler.synth.harness import INSTANCE, harness_name, read_ports, write_harness
 from difflut_compiler.synth.results import HARNESS, INTERFACE, Area, PartArea, Synthesis
 from difflut_compiler.targets.templates import render
-from difflut_compiler.verify.netlist import read_commands, write_sources
-from difflut_compiler.verify.tools import run_yosys, tool_version
+from difflut_compiler.tools import run_yosys, tool_version
 
 SCRIPT = """
 {reads}

@@ -10,12 +10,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from difflut_compiler.costs.families import Family, Nextpnr
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.synth.families import Family, Nextpnr
 from difflut_compiler.synth.harness import harness_name
 from difflut_compiler.synth.netlist import NETLIST, PartNames, register_signals, signal_of
 from difflut_compiler.synth.results import PathStep, PlaceAndRoute, Utilisation
-from difflut_compiler.verify.tools import NEXTPNR_PACKAGES, require_tool, run_tool, tool_version
+from difflut_compiler.tools import NEXTPNR_PACKAGES, require_tool, run_tool, tool_version
 
 REPORT = "nextpnr.json"
 CONFIGURATION = "configuration.txt"

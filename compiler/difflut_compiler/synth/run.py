@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from difflut_compiler.compiled import CompiledNetwork
+from difflut_compiler.costs.families import FAMILIES, Family
 from difflut_compiler.errors import CompilerError, ToolMissingError
 from difflut_compiler.output import SYNTHESIS_FOLDER, replace_folder, write_file
-from difflut_compiler.synth.families import FAMILIES, Family
 from difflut_compiler.synth.netlist import HARNESS_FILE, synthesise
 from difflut_compiler.synth.nextpnr import place_and_route
 from difflut_compiler.synth.results import SynthesisResult, result_from_json
 from difflut_compiler.synth.vendor import REPORTS, read_reports, write_project
 from difflut_compiler.targets import HardwareTarget, find_target
+from difflut_compiler.tools import missing_tools
 from difflut_compiler.verify.languages import language_of
-from difflut_compiler.verify.tools import missing_tools
 
 RESULT = "result.json"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from difflut_compiler.synth.families import FAMILIES
+from difflut_compiler.costs.families import FAMILIES
 from difflut_compiler.synth.results import Area, PlaceAndRoute, SynthesisResult, VendorFigures
 
 

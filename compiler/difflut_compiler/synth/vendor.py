@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from difflut_compiler.costs.families import Family
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
-from difflut_compiler.synth.families import Family
 from difflut_compiler.synth.harness import harness_name
 from difflut_compiler.synth.netlist import PartNames
 from difflut_compiler.synth.results import HARNESS, Area, PartArea, Utilisation, VendorFigures, add

@@ -14,7 +14,7 @@ from difflut_compiler.targets.bit_circuit import BitCircuit, Port, Table, to_bit
 from difflut_compiler.targets.decompose import FALSE, TRUE, Step, decompose
 from difflut_compiler.targets.target import CircuitFiles
 from difflut_compiler.targets.templates import render
-from difflut_compiler.verify.vectors import make_vectors
+from difflut_compiler.vectors import make_vectors
 
 TABLES_PER_FUNCTION = 64
 """Compilers take time that grows faster than a function does; this many tables are a few hundred lines."""

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.schedule import Schedule
+from difflut_compiler.side_by_side import SideBySide, side_by_side
+from difflut_compiler.tools import make_folder
 from difflut_compiler.verify import ladder
 from difflut_compiler.verify.certificate import Finding, Rung, climb, not_checked
 from difflut_compiler.verify.languages import choose_simulator, language_of
-from difflut_compiler.verify.side_by_side import SideBySide, side_by_side
 from difflut_compiler.verify.simulate import SimulationResult
-from difflut_compiler.verify.tools import make_folder
 
 SIMULATION_BUDGET = 12_000_000
 """LUT evaluations that a simulation may take by default: half a minute in an event-driven simulator."""

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 
+from difflut_compiler.circuits.blif import Circuit
+from difflut_compiler.circuits.gates import Blif, Word, constant_word, write_gates
 from difflut_compiler.graph import LutGraph, reads_signed
 from difflut_compiler.names import Ref, Signal, feature_slices
 from difflut_compiler.ops import Bit, Const, Input, Output, Register
-from difflut_compiler.verify.equivalence import Circuit
-from difflut_compiler.verify.gates import Blif, Word, constant_word, write_gates
 
 
 class Edge(Enum):

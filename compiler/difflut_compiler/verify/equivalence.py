@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from difflut_compiler.circuits.blif import Circuit, write_blif
 from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError
-from difflut_compiler.verify.tools import run_abc
+from difflut_compiler.tools import run_abc
 
 TIME_LIMIT_SECONDS = 3600
 CONFLICT_LIMIT = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Circuit:
-    """A combinational circuit: its input and output names and the BLIF lines in between."""
-
-    inputs: Sequence[str]
-    outputs: Sequence[str]
-    lines: Iterable[str]
 
 
 @dataclass(frozen=True)
@@ -37,21 +29,6 @@ class Verdict:
     equivalent: bool
     message: str
     same_tables: int = 0
-
-
-def write_blif(circuit: Circuit, path: Path) -> None:
-    with path.open("w") as stream:
-        stream.write(".model circuit\n")
-        stream.writelines(_declare(".inputs", circuit.inputs))
-        stream.writelines(_declare(".outputs", circuit.outputs))
-        for line in circuit.lines:
-            stream.write(line + "\n")
-        stream.write(".end\n")
-
-
-def _declare(keyword: str, names: Sequence[str], per_line: int = 32) -> Iterable[str]:
-    for start in range(0, len(names), per_line):
-        yield f"{keyword} {' '.join(names[start : start + per_line])}\n"
 
 
 def check_equivalence(golden: Circuit, revised: Circuit, folder: Path) -> Verdict:

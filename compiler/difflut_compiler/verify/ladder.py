@@ -17,12 +17,12 @@ from difflut_compiler.ops import Const, Lut, tables_to_bools
 from difflut_compiler.passes import PassStep
 from difflut_compiler.schedule import Schedule
 from difflut_compiler.targets import find_target
+from difflut_compiler.tools import make_folder, tool_version
 from difflut_compiler.verify.certificate import Finding, require_some
 from difflut_compiler.verify.languages import Language, language_of
 from difflut_compiler.verify.prove_passes import prove_step
 from difflut_compiler.verify.prove_schedule import check_schedule
 from difflut_compiler.verify.simulate import SimulationResult
-from difflut_compiler.verify.tools import make_folder, tool_version
 
 VALUES_AT_ONCE = 1 << 27
 """Values of nets that are compared with the model's in one go, to bound the memory that takes."""

@@ -17,11 +17,11 @@ from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.schedule import Schedule
+from difflut_compiler.tools import find_tool, missing_tools, require_tool
 from difflut_compiler.verify.certificate import Finding
 from difflut_compiler.verify.prove_files import compare_json, prove_aiger, prove_netlist
 from difflut_compiler.verify.run_program import run_program
 from difflut_compiler.verify.simulate import SimulationResult, simulate
-from difflut_compiler.verify.tools import find_tool, missing_tools, require_tool
 
 Answers = Mapping[str, NDArray[np.int64]]
 Prove = Callable[[BuildPlan, Schedule, LutGraph | None, Path], Finding]

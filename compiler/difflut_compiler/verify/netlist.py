@@ -7,88 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from difflut_compiler.circuits.blif import Circuit
+from difflut_compiler.circuits.gates import ONE, ZERO, table_lines
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.names import name_nets, stage_name
 from difflut_compiler.ops import Output, Register
+from difflut_compiler.rtl_sources import read_commands, write_sources
+from difflut_compiler.tools import run_yosys
 from difflut_compiler.verify.cut import cut_names, cut_word, feature_bit_names, next_of
-from difflut_compiler.verify.equivalence import Circuit
-from difflut_compiler.verify.gates import ONE, ZERO, table_lines
-from difflut_compiler.verify.tools import require_tool, run_tool, run_yosys
-
-# Three rules for Yosys. A shift or an index of a constant by a few wires is a look-up table; said this way it stays one
-# cell instead of a tree of multiplexers (Y = A >> B with one bit of Y: bit B of A, and 0 beyond A's end; an index must
-# not reach beyond A's end, where it is undefined). So is a memory of single bits that nothing writes. An adder is
-# mapped on its own: `alumacc` would join a chain of adders and lose the sums in between, which are cut points.
-CELL_MAP = r"""
-(* techmap_celltype = "$shiftx $shr" *)
-module constant_index (A, B, Y);
-  parameter A_SIGNED = 0;
-  parameter B_SIGNED = 0;
-  parameter A_WIDTH = 1;
-  parameter B_WIDTH = 1;
-  parameter Y_WIDTH = 1;
-  parameter _TECHMAP_CELLTYPE_ = "";
-  parameter _TECHMAP_CONSTMSK_A_ = 0;
-  parameter _TECHMAP_CONSTVAL_A_ = 0;
-  input [A_WIDTH-1:0] A;
-  input [B_WIDTH-1:0] B;
-  output [Y_WIDTH-1:0] Y;
-  localparam SIZE = B_WIDTH > 16 ? 1 : 1 << B_WIDTH;
-  localparam [SIZE-1:0] TABLE = _TECHMAP_CONSTVAL_A_;
-  wire _TECHMAP_FAIL_ = !(&_TECHMAP_CONSTMSK_A_) || A_SIGNED || B_SIGNED || Y_WIDTH != 1 || B_WIDTH > 16
-    || (_TECHMAP_CELLTYPE_ == "$shiftx" && A_WIDTH < SIZE);
-  \$lut #(.WIDTH(B_WIDTH), .LUT(TABLE)) _TECHMAP_REPLACE_ (.A(B), .Y(Y));
-endmodule
-
-(* techmap_celltype = "$mem_v2" *)
-module constant_memory (RD_CLK, RD_EN, RD_ARST, RD_SRST, RD_ADDR, RD_DATA, WR_CLK, WR_EN, WR_ADDR, WR_DATA);
-  parameter MEMID = "";
-  parameter signed SIZE = 2;
-  parameter signed OFFSET = 0;
-  parameter signed ABITS = 1;
-  parameter signed WIDTH = 1;
-  parameter signed INIT = 0;
-  parameter RD_PORTS = 0;
-  parameter RD_CLK_ENABLE = 0;
-  parameter RD_CLK_POLARITY = 0;
-  parameter RD_TRANSPARENCY_MASK = 0;
-  parameter RD_COLLISION_X_MASK = 0;
-  parameter RD_WIDE_CONTINUATION = 0;
-  parameter RD_CE_OVER_SRST = 0;
-  parameter RD_ARST_VALUE = 0;
-  parameter RD_SRST_VALUE = 0;
-  parameter RD_INIT_VALUE = 0;
-  parameter WR_PORTS = 0;
-  parameter WR_CLK_ENABLE = 0;
-  parameter WR_CLK_POLARITY = 0;
-  parameter WR_PRIORITY_MASK = 0;
-  parameter WR_WIDE_CONTINUATION = 0;
-  input RD_CLK, RD_EN, RD_ARST, RD_SRST, WR_CLK, WR_EN, WR_ADDR, WR_DATA;
-  input [ABITS-1:0] RD_ADDR;
-  output RD_DATA;
-  wire _TECHMAP_FAIL_ = RD_PORTS != 1 || WR_PORTS != 0 || RD_CLK_ENABLE != 0 || WIDTH != 1 || OFFSET != 0
-    || ABITS > 16 || SIZE != 1 << ABITS;
-  \$lut #(.WIDTH(ABITS), .LUT(INIT)) _TECHMAP_REPLACE_ (.A(RD_ADDR), .Y(RD_DATA));
-endmodule
-
-(* techmap_celltype = "$add" *)
-module single_adder (A, B, Y);
-  parameter A_SIGNED = 0;
-  parameter B_SIGNED = 0;
-  parameter A_WIDTH = 1;
-  parameter B_WIDTH = 1;
-  parameter Y_WIDTH = 1;
-  input [A_WIDTH-1:0] A;
-  input [B_WIDTH-1:0] B;
-  output [Y_WIDTH-1:0] Y;
-  wire [Y_WIDTH-1:0] propagate, carry;
-  \$alu #(
-    .A_SIGNED(A_SIGNED), .B_SIGNED(B_SIGNED), .A_WIDTH(A_WIDTH), .B_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)
-  ) _TECHMAP_REPLACE_ (.A(A), .B(B), .BI(1'b0), .CI(1'b0), .X(propagate), .Y(Y), .CO(carry));
-endmodule
-"""
 
 # The first cleaning is for `flatten`, which takes its time for each wire of each module.
 YOSYS_SCRIPT = """
@@ -180,55 +108,6 @@ def _refuse_undefined(lines: Iterable[str]) -> None:
         found = UNDEFINED_CONSTANT.search(line)
         if found:
             raise MismatchError(f"the hardware holds the undefined value {found[0]}")
-
-
-def write_sources(plan: BuildPlan, folder: Path, module: str) -> list[str]:
-    """Write the hardware into ``folder`` and return the names of files from which Yosys can read ``module``.
-
-    Beside them goes ``cell_map.v``, rules for Yosys' ``techmap``.
-    """
-    (folder / "cell_map.v").write_text(CELL_MAP)
-    plan.write(folder)
-    return [_ghdl_netlist(plan, module, folder)] if plan.language == "vhdl" else list(plan.files)
-
-
-def read_commands(sources: Iterable[str]) -> str:
-    """The commands with which Yosys reads files, a line for each."""
-    commands = {".v": "read_verilog", ".sv": "read_verilog -sv", ".blif": "read_blif"}
-    return "\n".join(f"{commands[Path(source).suffix]} {source}" for source in sources)
-
-
-def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
-    """VHDL to a Verilog netlist of ``module`` by ``ghdl synth``; returns its name.
-
-    GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they are
-    given their base here. It reads such a constant as zero if of its bits only some of the highest 32 are set: files
-    with one raise :class:`MismatchError`, since the proof would be about other hardware.
-    """
-    for text in plan.files.values():
-        _refuse_misread(text)
-    command: list[str | Path] = [
-        require_tool("ghdl"),
-        "synth",
-        "--std=08",
-        "--out=verilog",
-        *plan.files,
-        "-e",
-        module,
-    ]
-    run_tool("GHDL", command, folder, log=folder / "ghdl.log", output=folder / "ghdl.v")
-    text = (folder / "ghdl.v").read_text()
-    text = re.sub(r'"([01]+)"', lambda digits: f"{len(digits[1])}'b{digits[1]}", text)
-    (folder / "ghdl.v").write_text(text)
-    return "ghdl.v"
-
-
-def _refuse_misread(text: str) -> None:
-    for base, digits in re.findall(r'([xb]?)"([0-9a-f_]+)"', text, re.IGNORECASE):
-        digits = digits.replace("_", "")
-        bits, low_bits = (4 * len(digits), digits[8:]) if base in ("x", "X") else (len(digits), digits[32:])
-        if bits > 32 and digits.strip("0") and not low_bits.strip("0"):
-            raise MismatchError(f"GHDL would read {digits} as zero; write the complement of such a constant")
 
 
 def tie_inputs(netlist: Netlist, values: Mapping[str, bool]) -> Netlist:

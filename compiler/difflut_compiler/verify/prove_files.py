@@ -14,6 +14,7 @@ from difflut_compiler.graph_file import graph_from_json
 from difflut_compiler.interface import Interface
 from difflut_compiler.ops import Lut, PopCount
 from difflut_compiler.schedule import Schedule
+from difflut_compiler.tools import make_folder, run_yosys, tool_version
 from difflut_compiler.verify.certificate import Finding, require_some
 from difflut_compiler.verify.cut import Edge, feature_bit_names, reference_circuit, whole_reference
 from difflut_compiler.verify.equivalence import Verdict, check_equivalence, check_read_back
@@ -25,7 +26,6 @@ from difflut_compiler.verify.netlist import (
     tie_inputs,
     whole_hardware,
 )
-from difflut_compiler.verify.tools import make_folder, run_yosys, tool_version
 
 WHOLE_PROOF_MAX_LUTS = 1000
 WHOLE_PROOF_MAX_COUNT = 12

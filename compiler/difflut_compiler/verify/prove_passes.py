@@ -21,12 +21,13 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import zip_longest
 from pathlib import Path
 
+from difflut_compiler.circuits.blif import Circuit
+from difflut_compiler.circuits.gates import ZERO, Blif, Word, constant_word, write_gates
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.graph import Node, reads_signed
 from difflut_compiler.ops import ArgMax, Const, Input, Output, PopCount
 from difflut_compiler.passes import PassStep
-from difflut_compiler.verify.equivalence import Circuit, check_equivalence
-from difflut_compiler.verify.gates import ZERO, Blif, Word, constant_word, write_gates
+from difflut_compiler.verify.equivalence import check_equivalence
 from difflut_compiler.verify.prove_sums import check_sum, check_tournament
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
+from difflut_compiler.tools import execute, require_tool, run_tool
 from difflut_compiler.verify.simulate import SimulationResult, compare_answers
-from difflut_compiler.verify.tools import execute, require_tool, run_tool
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
 STANDARD = {"gcc": ("-std=c99",), "g++": ("-x", "c++", "-std=c++11")}

@@ -21,7 +21,7 @@ from difflut_compiler.graph import LutGraph
 from difflut_compiler.names import feature_slices
 from difflut_compiler.ops import Const
 from difflut_compiler.reload import complement_tables, make_image
-from difflut_compiler.verify.tools import require_tool, run_tool, telling_lines
+from difflut_compiler.tools import require_tool, run_tool, telling_lines
 
 COCOTB_NAMES = {"iverilog": "icarus", "verilator": "verilator", "ghdl": "ghdl"}
 BENCHES = {"plain": "network_bench", "valid": "valid_bench", "axi-stream": "stream_bench"}

@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from difflut_compiler.costs.families import FAMILIES, Family
 from difflut_compiler.figures import Estimate
 from difflut_compiler.graph import LutGraph, Node
 from difflut_compiler.ops import Add, Compare, Const, Greater, Input, Lut, Mux, PopCount, Register
 from difflut_compiler.statistics import COUNTING_LAYERS
-from difflut_compiler.synth.families import FAMILIES, Family
 
 MODELS = Path(__file__).with_name("cost_models.json")
 LARGEST_LUT = 6

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from difflut_compiler.errors import CompilerError, ToolMissingError
-from difflut_compiler.verify.side_by_side import running
+from difflut_compiler.side_by_side import running
 
 INSTALL_HINTS = {
     "yosys": "pip install pyosys",

@@ -1,0 +1,1 @@
+"""Families of devices, and what a graph costs on each by our own estimate."""
