@@ -8,7 +8,7 @@ moves arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,11 +58,21 @@ class _Group:
 
 def evaluate_nets(graph: LutGraph, inputs: ArrayLike, nets: Sequence[int]) -> Words:
     """Values of ``nets`` for integer ``inputs`` of shape ``(samples, inputs)``; returns ``(nets, samples)``."""
-    integers = np.asarray(inputs)
-    _check_inputs(graph, integers)
-    if can_pack(graph):
-        return pack_network(graph, nets).run(integers.astype(np.float32))
-    return evaluate_in_numpy(graph, integers, nets)
+    return evaluator(graph, nets)(inputs)
+
+
+def evaluator(graph: LutGraph, nets: Sequence[int]) -> Callable[[ArrayLike], Words]:
+    """:func:`evaluate_nets` for many calls, as long as the graph stays as it is."""
+    packed = pack_network(graph, nets) if can_pack(graph) else None
+
+    def evaluate(inputs: ArrayLike) -> Words:
+        integers = np.asarray(inputs)
+        _check_inputs(graph, integers)
+        if packed is None:
+            return evaluate_in_numpy(graph, integers, nets)
+        return packed.run(integers.astype(np.float32))
+
+    return evaluate
 
 
 def evaluate_in_numpy(graph: LutGraph, inputs: NDArray[np.int64], nets: Sequence[int]) -> Words:

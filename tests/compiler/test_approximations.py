@@ -24,6 +24,7 @@ from difflut_compiler.lower import lower
 from difflut_compiler.ops import AnyOp, Compare, Const, Input, Lut, PopCount
 from difflut_compiler.passes import DropUnusedInputs
 from tests.compiler.models import make_model
+from tests.compiler.random_graphs import Shape, make_graph, random_inputs
 from tests.compiler.test_compile import certificate_of, refused, run, statuses
 
 FORMATS: list[dict[str, Any]] = [
@@ -165,13 +166,47 @@ def test_luts_are_replaced_by_what_changes_the_fewest_votes(input_format: dict[s
         assert votes[found.op, found.operands] == pytest.approx(found.votes, abs=1e-9)
 
 
-def test_samples_are_counted_in_chunks_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = lowered(FORMATS[1])
-    inputs = labelled(graph, 150).inputs
-    at_once = find_replacements(graph, inputs)
-    monkeypatch.setattr(replace_luts, "SAMPLES_PER_CHUNK", 64)
-    for net, found in find_replacements(graph, inputs).items():
-        assert found.votes == pytest.approx(at_once[net].votes, abs=1e-9)
+def count_changes(graph: LutGraph, inputs: np.ndarray) -> dict[int, np.ndarray]:
+    """Votes that change, LUT by LUT: row 0 for the constant 0, row 1 + j for pin j, and column 1 for the opposite."""
+    nets = [net for net in graph.order() if graph.node(net).width == 1]
+    bits = dict(zip(nets, evaluate_nets(graph, inputs, nets).astype(bool), strict=True))
+    votes = {net: np.zeros(len(inputs), dtype=np.int64) for net in nets}
+    changes = {}
+    for net in reversed(graph.order()):
+        node = graph.node(net)
+        if not isinstance(node.op, Lut):
+            for operand in node.operands:
+                if operand in votes:
+                    votes[operand] += 1
+            continue
+        seen = np.array([bits[operand] for operand in node.operands])
+        wrong = np.array([np.zeros(len(inputs), dtype=bool), *seen]) ^ bits[net]
+        changes[net] = np.array([(one @ votes[net], ~one @ votes[net]) for one in wrong])
+        address = (seen.T * (1 << np.arange(len(seen)))).sum(axis=1)
+        for pin, operand in enumerate(node.operands):
+            flips = [node.op.table >> one & 1 != node.op.table >> (one ^ 1 << pin) & 1 for one in address.tolist()]
+            votes[operand] += votes[net] * np.array(flips)
+    return changes
+
+
+@pytest.mark.parametrize("samples_at_once", [1, 7, 64, 4096])
+@pytest.mark.parametrize("max_fan_in", [2, 6, 9])
+def test_votes_are_those_counted_lut_by_lut(
+    max_fan_in: int, samples_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replace_luts, "VALUES_PER_CHUNK", 1)
+    monkeypatch.setattr(replace_luts, "LEAST_SAMPLES", samples_at_once)
+    monkeypatch.setattr(replace_luts, "VALUES_AT_ONCE", 100)
+    graph = make_graph(Shape(max_fan_in=max_fan_in), seed=max_fan_in)
+    inputs = random_inputs(graph, 90)
+    expected = count_changes(graph, inputs)
+    found = find_replacements(graph, inputs)
+    assert found.keys() == expected.keys()
+    for net, changes in expected.items():
+        source, opposite = divmod(int(changes.argmin()), 2)
+        operands = (graph.node(net).operands[source - 1],) if source else ()
+        op = Lut(1, 0b01 if opposite else 0b10) if source else Const(opposite)
+        assert found[net] == (changes.min() / len(inputs), op, operands)
 
 
 class Reckless:
