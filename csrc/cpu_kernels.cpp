@@ -212,6 +212,23 @@ std::shared_ptr<const Walk> find_walk(const int64_t* wiring, int64_t nodes, int 
   return walk;
 }
 
+// Tables, side by side in a chunk, become coefficients of polynomials that are linear in each of the first pins.
+template <int pins, int count>
+DL_INLINE void find_coefficients(Lanes* chunk) {
+#pragma GCC unroll 4
+  for (int stride = 1; stride < 1 << pins && stride < LANES; stride *= 2)
+#pragma GCC unroll 16
+    for (int i = 0; i < count; ++i) {
+      const Lanes below = __builtin_shuffle(chunk[i], lane_numbers() & ~stride);
+      chunk[i] -= (lane_numbers() & stride) != 0 ? below : Lanes{};
+    }
+#pragma GCC unroll 4
+  for (int stride = 1; stride < 1 << pins >> 4; stride *= 2)
+#pragma GCC unroll 16
+    for (int i = 0; i < count; ++i)
+      if (i & stride) chunk[i] -= chunk[i & ~stride];
+}
+
 template <int n>
 void expect(const float* table, const float* features, const int64_t* wiring, float* out, int64_t inputs, int64_t nodes,
             int64_t outputs, size_t batch, int threads) {
@@ -225,19 +242,20 @@ void expect(const float* table, const float* features, const int64_t* wiring, fl
     for (int64_t i = 0; i < nodes; ++i) {
       const int64_t node = walk->nodes[i], next = walk->nodes[i + AHEAD];
       const PinReader<n> pins(features, wiring, node, batch), later(features, wiring, next, batch);
-      for (size_t s = 0; s < batch; s += LANES) {
-        later.prefetch(s);
-        Lanes x[n], low[H::columns], high[H::rows], sums[H::rows];
-        pins.read(s, x);
-        corner_weights<H::low_pins>(x, low);
-        corner_weights<H::high_pins>(x + H::low_pins, high);
-        for (int64_t o = node * outputs; o < (node + 1) * outputs; ++o) {
-          writer.prefetch(out + (o + (next - node) * outputs) * batch + s);
-          weigh_columns<H::rows, H::columns>(table + (o << n), H::columns, 1, low, sums);
-          Lanes value = sums[0] * high[0];
+      for (int64_t o = 0; o < outputs; ++o) {
+        Lanes chunk[std::max(1, (1 << n) / LANES)] = {};
+        memcpy(chunk, table + ((node * outputs + o) << n), sizeof(float) << n);
+        find_coefficients<H::low_pins, sizeof chunk / sizeof(Lanes)>(chunk);
+        const float* own = (const float*)chunk;
+        float *row = out + (node * outputs + o) * batch, *later_row = out + (next * outputs + o) * batch;
+        for (size_t s = 0; s < batch; s += LANES) {
+          later.prefetch(s);
+          writer.prefetch(later_row + s);
+          Lanes x[n], rows[H::rows];
+          pins.read(s, x);
 #pragma GCC unroll 16
-          for (int r = 1; r < H::rows; ++r) value += sums[r] * high[r];
-          writer.write(out + o * batch + s, value);
+          for (int r = 0; r < H::rows; ++r) rows[r] = evaluate_polynomial<H::low_pins>(own + r * H::columns, 1, x);
+          writer.write(row + s, interpolate<H::high_pins>(rows, x + H::low_pins));
         }
       }
     }
@@ -721,24 +739,13 @@ DL_INLINE void walsh_transform(Lanes* chunk) {
 // coefficients (tables, 2**n) of the polynomials that are linear in each pin and take the tables' values at the corners.
 template <int n>
 void find_coefficients(const float* table, float* coefficients, int64_t tables, int threads) {
-  constexpr int size = 1 << n, floats = std::max(size, LANES), together = floats / size, count = floats / LANES;
+  constexpr int size = 1 << n, floats = std::max(size, LANES), together = floats / size;
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t first = 0; first < tables; first += together) {
     const size_t bytes = std::min<int64_t>(together, tables - first) * size * sizeof(float);
-    Lanes chunk[count] = {};
+    Lanes chunk[floats / LANES] = {};
     memcpy(chunk, table + first * size, bytes);
-#pragma GCC unroll 4
-    for (int stride = 1; stride < size && stride < LANES; stride *= 2)
-#pragma GCC unroll 16
-      for (int i = 0; i < count; ++i) {
-        const Lanes below = __builtin_shuffle(chunk[i], lane_numbers() & ~stride);
-        chunk[i] -= (lane_numbers() & stride) != 0 ? below : Lanes{};
-      }
-#pragma GCC unroll 4
-    for (int stride = 1; stride < count; stride *= 2)
-#pragma GCC unroll 16
-      for (int i = 0; i < count; ++i)
-        if (i & stride) chunk[i] -= chunk[i & ~stride];
+    find_coefficients<n, floats / LANES>(chunk);
     memcpy(coefficients + first * size, chunk, bytes);
   }
 }

@@ -67,6 +67,16 @@ DL_INLINE V evaluate_polynomial(const float* coefficients, int stride, const V* 
   }
 }
 
+// The value at x, linear in each pin, between values[a] at the corners of the pins; overwrites them.
+template <int pins, class V>
+DL_INLINE V interpolate(V* values, const V* x) {
+  DL_UNROLL(4)
+  for (int j = pins - 1; j >= 0; --j)
+    DL_UNROLL(16)
+    for (int a = 0; a < 1 << j; ++a) values[a] += x[j] * (values[a | 1 << j] - values[a]);
+  return values[0];
+}
+
 // The derivatives of such a polynomial in each of its pins, from coefficients that are values; overwrites them.
 template <int pins, class V>
 DL_INLINE void derivatives(V* coefficients, const V* x, V* result) {
