@@ -846,6 +846,13 @@ void differentiate_squash(float* grad, const float* table, int64_t count, int th
   }
 }
 
+// out (rows * times, batch) = every row, that many times.
+void repeat_rows(const float* from, float* out, int64_t rows, int64_t times, size_t batch, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t row = 0; row < rows * times; ++row)
+    memcpy(out + row * batch, from + row / times * batch, batch * sizeof(float));
+}
+
 // The kinds of rules, as difflut/kernels/cpu.py numbers them, and what they compute pin gradients from.
 enum { GIVEN, DIFFERENCES, EXPECTED };
 
@@ -926,6 +933,10 @@ DL_EXPORT dl_squash(const float* logits, float* table, int64_t count, int thread
 
 DL_EXPORT dl_differentiate_squash(float* grad, const float* table, int64_t count, int threads) {
   differentiate_squash(grad, table, count, threads);
+}
+
+DL_EXPORT dl_repeat_rows(const float* from, float* out, int64_t rows, int64_t times, int64_t batch, int threads) {
+  repeat_rows(from, out, rows, times, batch, threads);
 }
 
 DL_EXPORT dl_choose(const float* logits, const int64_t* candidates, int64_t* chosen, int64_t pins, int64_t choices,

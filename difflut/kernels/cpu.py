@@ -50,6 +50,7 @@ _ARGUMENTS = {
     "dl_find_coefficients": (_INT, *[_POINTER] * 2, _COUNT, _INT),
     "dl_squash": (*[_POINTER] * 2, _COUNT, _INT),
     "dl_differentiate_squash": (*[_POINTER] * 2, _COUNT, _INT),
+    "dl_repeat_rows": (*[_POINTER] * 2, *[_COUNT] * 3, _INT),
     "dl_choose": (*[_POINTER] * 3, *[_COUNT] * 2, _INT),
     "dl_sum_by_feature": (_INT, _INT, *[_POINTER] * 3, _COUNT, _INT),
     "dl_correlate": (_INT, _INT, *[_POINTER] * 3, *[_COUNT] * 2, _INT),
@@ -164,6 +165,14 @@ def spread(table: Tensor, diagonal: Tensor) -> Tensor:
     n = entries.bit_length() - 1
     result = empty(nodes, outputs, n, entries // 2)
     _call("dl_spread", n, table, diagonal, result, nodes * outputs)
+    return result
+
+
+def repeat_rows(x: Tensor, times: int) -> Tensor:
+    """Return (rows * times, batch): every row of x (rows, batch) that many times."""
+    rows, batch = x.shape
+    result = empty(rows * times, batch)
+    _call("dl_repeat_rows", make_contiguous(x), result, rows, times, batch)
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from difflut.kernels.buffers import empty
+from difflut.kernels import choice, chosen_for, cpu
 from difflut.utils.randomness import make_generator
 
 
@@ -91,7 +91,7 @@ class GroupSum(nn.Module):
         if missing:
             self._warn_of_fewer_votes(x.shape[1])
             rows = nn.functional.pad(rows, (0, 0, 0, missing))
-        if rows.device.type != "cpu" or rows.dtype != torch.float32 or torch.compiler.is_compiling():
+        if not chosen_for(1, rows=(rows,)) or choice.is_on_gpu(rows) or torch.compiler.is_compiling():
             return _sum_groups(rows, self.k).t()
         sums: Tensor = _SumGroups.apply(rows, self.k)  # type: ignore[no-untyped-call]
         return sums.t()
@@ -132,13 +132,15 @@ def _sum_groups(rows: Tensor, groups: int) -> Tensor:
 
 
 class _SumGroups(torch.autograd.Function):
-    """`_sum_groups`, whose gradient is written to memory that was used before: it is as large as a layer's answer."""
+    """`_sum_groups`, whose gradient comes from a kernel: it is as large as a layer's answer."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, groups: int) -> Tensor:
-        ctx.shape = (groups, rows.shape[0] // groups, rows.shape[1])
+        ctx.group_size = rows.shape[0] // groups
         return _sum_groups(rows, groups)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return empty(*ctx.shape).copy_(grad.unsqueeze(1)).flatten(0, 1), None
+        if torch.is_grad_enabled():  # to be differentiated again
+            return grad.repeat_interleave(ctx.group_size, 0), None
+        return cpu.repeat_rows(grad, ctx.group_size), None
