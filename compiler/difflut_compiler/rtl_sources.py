@@ -84,6 +84,13 @@ endmodule
 """
 
 
+COMPARISON_WITH_INTEGER = re.compile(
+    r"\b(?P<kind>(?:un)?signed)\s*\(\s*\w+\s*(?:\(\s*(?P<high>\d+)\s+downto\s+(?P<low>\d+)\s*\)\s*)?\)"
+    r"\s*(?:/=|[<>]=?|=)\s*(?P<number>-?\d+)\b",
+    re.IGNORECASE,
+)
+
+
 def write_sources(plan: BuildPlan, folder: Path, module: str) -> list[str]:
     """Write the hardware into ``folder`` and return the names of files from which Yosys can read ``module``.
 
@@ -104,8 +111,9 @@ def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
     """VHDL to a Verilog netlist of ``module`` by ``ghdl synth``; returns its name.
 
     GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they are
-    given their base here. It reads such a constant as zero if of its bits only some of the highest 32 are set: files
-    with one raise :class:`MismatchError`, since the proof would be about other hardware.
+    given their base here. It reads such a constant as zero if of its bits only some of the highest 32 are set, and cuts
+    an integer that a vector is compared with to the bits of the vector, which simulators do not. Files with one of
+    these raise :class:`MismatchError`, since the proof would be about other hardware.
     """
     for text in plan.files.values():
         _refuse_misread(text)
@@ -131,3 +139,11 @@ def _refuse_misread(text: str) -> None:
         bits, low_bits = (4 * len(digits), digits[8:]) if base in ("x", "X") else (len(digits), digits[32:])
         if bits > 32 and digits.strip("0") and not low_bits.strip("0"):
             raise MismatchError(f"GHDL would read {digits} as zero; write the complement of such a constant")
+    for comparison in COMPARISON_WITH_INTEGER.finditer(text):
+        kind, high, low, number = comparison["kind"], comparison["high"], comparison["low"], int(comparison["number"])
+        if high is None:
+            raise MismatchError(f"GHDL may cut the number in {comparison[0]!r}; write the vector with its range")
+        width = int(high) - int(low) + 1
+        smallest, size = (-1 << width - 1 if kind.lower() == "signed" else 0), 1 << width
+        if not smallest <= number < smallest + size:
+            raise MismatchError(f"GHDL would cut the number in {comparison[0]!r} to {width} bits")

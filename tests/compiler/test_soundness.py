@@ -37,12 +37,13 @@ from difflut_compiler.passes import EXPAND, OPTIMISE, PassStep, run_passes
 from difflut_compiler.reference import read_reference
 from difflut_compiler.schedule import schedule
 from difflut_compiler.targets import TARGETS
+from difflut_compiler.tools import make_folder
 from difflut_compiler.vectors import make_vectors
 from difflut_compiler.verify.certificate import climb
 from difflut_compiler.verify.equivalence import check_equivalence
 from difflut_compiler.verify.ladder import ModelAnswers, check_lowering, check_mutation, check_passes
 from difflut_compiler.verify.netlist import read_back
-from difflut_compiler.verify.prove_files import prove_whole
+from difflut_compiler.verify.prove_files import prove_netlist, prove_whole
 from difflut_compiler.verify.prove_passes import prove_step
 from tests.compiler.designs import HDL_TARGETS, Design, edit, is_proven, make_design
 from tests.compiler.models import make_convnet, make_model
@@ -346,6 +347,32 @@ def test_a_constant_that_ghdl_misreads_is_not_proven(literal: str, tmp_path: Pat
     design = Design(graph, scheduled, emit(scheduled, TARGETS["vhdl"], "net"))
     assert is_proven(design, design.plan, tmp_path)
     assert not is_proven(design, edit(design.plan, r'not lut\(X"f+"', f"lut({literal}"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("signed", "comparison"),
+    [
+        (True, "signed(features(0 downto 0)) >= -2"),
+        (True, "signed(features(1 downto 0)) >= 2"),
+        (False, "unsigned(features(1 downto 0)) >= 4"),
+        (False, "unsigned(features(1 downto 0)) < 5"),
+        (False, "Unsigned ( features ( 1 downto 0 ) ) /= 9"),
+        (False, "unsigned(features) >= 1"),
+    ],
+)
+def test_a_number_that_ghdl_cuts_is_not_proven(signed: bool, comparison: str, tmp_path: Path) -> None:
+    """It synthesises a comparison with the lowest bits of the number, as many as the vector has."""
+    need_for_target("vhdl")
+    graph = LutGraph("cut", ("input", "encoder", "output"))
+    word = graph.add(Input("x", 2, signed), origin=Origin("input", 0))
+    compare = graph.add(Compare(1), (word,), origin=Origin("encoder", 0))
+    graph.add(Output("y"), (compare,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "layers")
+    design = Design(graph, scheduled, emit(scheduled, TARGETS["vhdl"], "net"))
+    assert is_proven(design, design.plan, tmp_path)
+    mutant = edit(design.plan, r"(?:un)?signed\(features\(1 downto 0\)\) >= 1", comparison)
+    with pytest.raises(MismatchError, match=r"GHDL (would|may) cut the number in"):
+        prove_netlist(mutant, scheduled, None, make_folder(tmp_path, "mutant"))
 
 
 @pytest.mark.parametrize("threshold", [2**31 - 1, 2**31, 2**32 - 1])
