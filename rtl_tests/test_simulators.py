@@ -274,7 +274,6 @@ def test_a_missing_simulator_is_an_error_with_a_hint(simulator: str, monkeypatch
 def test_a_missing_simulator_is_skipped_here_and_a_failure_in_ci(ci: str, outcome: str, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "from tests.compiler.needs import need\n"
-        "from difflut_compiler.verify import tools\n"
         "def test_it(monkeypatch):\n"
         "    monkeypatch.setattr('tests.compiler.needs.find_tool', lambda name: None)\n"
         "    need('ghdl')\n"
