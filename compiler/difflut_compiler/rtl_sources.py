@@ -10,10 +10,9 @@ from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import MismatchError
 from difflut_compiler.tools import require_tool, run_tool
 
-# Three rules for Yosys. A shift or an index of a constant by a few wires is a look-up table; said this way it stays one
+# Two rules for Yosys. A shift or an index of a constant by a few wires is a look-up table; said this way it stays one
 # cell instead of a tree of multiplexers (Y = A >> B with one bit of Y: bit B of A, and 0 beyond A's end; an index must
-# not reach beyond A's end, where it is undefined). So is a memory of single bits that nothing writes. An adder is
-# mapped on its own: `alumacc` would join a chain of adders and lose the sums in between, which are cut points.
+# not reach beyond A's end, where it is undefined). So is a memory of single bits that nothing writes.
 CELL_MAP = r"""
 (* techmap_celltype = "$shiftx $shr" *)
 module constant_index (A, B, Y);
@@ -64,22 +63,6 @@ module constant_memory (RD_CLK, RD_EN, RD_ARST, RD_SRST, RD_ADDR, RD_DATA, WR_CL
   wire _TECHMAP_FAIL_ = RD_PORTS != 1 || WR_PORTS != 0 || RD_CLK_ENABLE != 0 || WIDTH != 1 || OFFSET != 0
     || ABITS > 16 || SIZE != 1 << ABITS;
   \$lut #(.WIDTH(ABITS), .LUT(INIT)) _TECHMAP_REPLACE_ (.A(RD_ADDR), .Y(RD_DATA));
-endmodule
-
-(* techmap_celltype = "$add" *)
-module single_adder (A, B, Y);
-  parameter A_SIGNED = 0;
-  parameter B_SIGNED = 0;
-  parameter A_WIDTH = 1;
-  parameter B_WIDTH = 1;
-  parameter Y_WIDTH = 1;
-  input [A_WIDTH-1:0] A;
-  input [B_WIDTH-1:0] B;
-  output [Y_WIDTH-1:0] Y;
-  wire [Y_WIDTH-1:0] propagate, carry;
-  \$alu #(
-    .A_SIGNED(A_SIGNED), .B_SIGNED(B_SIGNED), .A_WIDTH(A_WIDTH), .B_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)
-  ) _TECHMAP_REPLACE_ (.A(A), .B(B), .BI(1'b0), .CI(1'b0), .X(propagate), .Y(Y), .CO(carry));
 endmodule
 """
 

@@ -100,6 +100,22 @@ def test_tables_of_zeros_and_ones_in_every_half_and_quarter_are_proven(
     assert finding.comparisons >= len(tables)
 
 
+@pytest.mark.parametrize("target", HDL_TARGETS)
+def test_two_words_compared_both_ways_are_proven(target: str, tmp_path: Path) -> None:
+    """A synthesiser may make one comparison of the other and of equality, which is no longer true of cut nets."""
+    need_for_target(target)
+    graph = LutGraph("network", ["input", "encoder", "layers.0", "output"])
+    word = graph.add(Input("x", 4, False), origin=Origin("input", 0))
+    bits = [graph.add(Compare(at), (word,), origin=Origin("encoder", at)) for at in (3, 6, 9, 12)]
+    words = [graph.add(Concat(), bits[at : at + 2], origin=Origin("layers.0", at)) for at in (0, 2)]
+    for index, pair in enumerate([words, words[::-1]]):
+        wins = graph.add(Greater(), pair, origin=Origin("output", index))
+        graph.add(Output(f"y{index}"), (wins,), origin=Origin("output", index))
+    scheduled = schedule(graph, "none")
+    finding = prove_netlist(emit(scheduled, TARGETS[target], "net"), scheduled, graph, tmp_path)
+    assert finding.comparisons >= len(bits) + 2
+
+
 # -- hardware of a changed graph ---------------------------------------------------------------------------------------
 
 

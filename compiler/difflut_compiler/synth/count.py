@@ -20,7 +20,6 @@ wreduce
 techmap -map cell_map.v
 opt_expr
 opt_clean
-alumacc
 techmap t:* t:$lut r:WIDTH=6 %i %d
 opt -fast
 abc -lut 6 -script +strash;if,-K,6,-a;mfs2

@@ -18,7 +18,8 @@ from difflut_compiler.rtl_sources import read_commands, write_sources
 from difflut_compiler.tools import run_yosys
 from difflut_compiler.verify.cut import cut_names, cut_word, feature_bit_names, next_of
 
-# The first cleaning is for `flatten`, which takes its time for each wire of each module.
+# The first cleaning is for `flatten`, which takes its time for each wire of each module. Every adder and comparison is
+# mapped on its own: `alumacc` on the whole would join adders, whose sums are cut points, and make a > b of b > a.
 YOSYS_SCRIPT = """
 {read}
 hierarchy -check -top {top}
@@ -32,7 +33,6 @@ wreduce
 techmap -map cell_map.v
 opt_expr
 opt_clean
-alumacc
 techmap t:$lut %n
 techmap t:$lut %n
 simplemap t:$lut %n
