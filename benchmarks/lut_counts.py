@@ -13,26 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from dont_cares import DontCareCount, count_dont_cares
 
 from difflut.models.published import get_pretrained_model_info
 from difflut.training import TrainingConfig, train
 from difflut_compiler.approximations import NarrowEncoder, ReplaceLuts, approximate
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.frontend import LoadedModel, load_model
-from difflut_compiler.graph import LutGraph, Node, Origin
-from difflut_compiler.ops import ArgMax, Compare, Input, Lut, Output, PopCount, table_to_bools
+from difflut_compiler.graph import LutGraph, Origin
+from difflut_compiler.ops import ArgMax, Compare, Input, Lut, Output, PopCount
 from difflut_compiler.passes import EXPAND, OPTIMISE, DropDead, run_passes
 from difflut_compiler.passes.resynthesise import count_luts, map_logic, take_logic
-from difflut_compiler.passes.windows import grow_window
 from difflut_compiler.rtl_sources import read_commands, write_sources
 from difflut_compiler.schedule import schedule
 from difflut_compiler.synth import count_cells
@@ -58,10 +54,6 @@ opt_clean -purge
 tee -q -o stat.json stat -json
 """
 FIGURES = ("logic", "dont-cares", "sums", "budgets")
-WINDOW_ROWS = 1 << 14
-"""How many combinations are tried before the pins of a LUT, to see which of its addresses occur."""
-MAX_PINS = 12
-"""Two LUTs that read more than so many nets are no candidates for one."""
 BUDGETS = ((0.3, None), (None, 0.1), (0.3, 0.1))
 """Percentage points of training accuracy for LUTs and for the encoder."""
 
@@ -115,21 +107,6 @@ class LogicCount:
     @property
     def best_of_abc(self) -> int:
         return min(self.by_script.values())
-
-
-@dataclass(frozen=True)
-class DontCareCount:
-    """What is left after the exact passes of LUTs with addresses that cannot occur, and of what that could save.
-
-    ``narrower`` could do with fewer pins; ``joined`` are pairs of which one LUT of six inputs could take the place:
-    because they answer the same or the opposite, or because one is the only reader of the other.
-    """
-
-    network: str
-    luts: int
-    impossible: int
-    narrower: int
-    joined: int
 
 
 @dataclass(frozen=True)
@@ -189,101 +166,6 @@ def count_logic(name: str, lowered: LutGraph, optimised: LutGraph) -> LogicCount
     mapped = map_logic(lowered, take_logic(lowered), list(PORTFOLIO.values()))
     by_script = dict(zip(PORTFOLIO, map(count_luts, mapped), strict=True))
     return LogicCount(name, count_kind(lowered, Lut), count_kind(optimised, Lut), by_script)
-
-
-# -- addresses that cannot occur ---------------------------------------------------------------------------------------
-
-
-def count_dont_cares(name: str, optimised: LutGraph) -> DontCareCount:
-    """Every question is answered by trying: all combinations in a window, all choices of pins, all pairs of LUTs."""
-    luts = {net: node for net, node in optimised.nodes.items() if isinstance(node.op, Lut)}
-    possible = {net: possible_addresses(optimised, node.operands) for net, node in luts.items()}
-    impossible = {net for net, one in possible.items() if not one.all()}
-    narrower = [net for net in impossible if fewest_pins(answers(luts[net]), possible[net]) < len(luts[net].operands)]
-    readers = Counter(operand for node in optimised.nodes.values() for operand in set(node.operands))
-    pairs = [(net, operand) for net in luts for operand in set(luts[net].operands) & luts.keys()]
-    joined = sum(
-        can_be_one(optimised, inner, reader)
-        for reader, inner in pairs
-        if readers[inner] == 1 and not impossible.isdisjoint((inner, reader))
-    )
-    joined += sum(is_same_or_opposite(optimised, net, other) for net, other in siblings(luts, impossible))
-    return DontCareCount(name, len(luts), len(impossible), len(narrower), joined)
-
-
-def possible_addresses(graph: LutGraph, nets: Sequence[int]) -> NDArray[np.bool_]:
-    """``(2**nets,)``: which combinations of ``nets`` occur, as far as the window before them shows."""
-    window = grow_window(graph, list(nets), WINDOW_ROWS)
-    if window.rows > WINDOW_ROWS:
-        return np.ones(1 << len(nets), dtype=np.bool_)
-    seen = np.zeros(1 << len(nets), dtype=np.bool_)
-    seen[(window.values(nets).astype(np.int64) << np.arange(len(nets))[:, np.newaxis]).sum(axis=0)] = True
-    return seen
-
-
-def answers(node: Node) -> NDArray[np.bool_]:
-    assert isinstance(node.op, Lut)
-    return table_to_bools(node.op.table, node.op.fan_in)
-
-
-def fewest_pins(table: NDArray[np.bool_], possible: NDArray[np.bool_]) -> int:
-    """How many pins tell apart all possible addresses with different answers."""
-    pins = len(table).bit_length() - 1
-    addresses = np.flatnonzero(possible)
-    return next(
-        count
-        for count in range(pins + 1)
-        for kept in combinations(range(pins), count)
-        if is_function_of(addresses & sum(1 << pin for pin in kept), table[addresses])
-    )
-
-
-def is_function_of(keys: NDArray[np.int64], values: NDArray[np.bool_]) -> bool:
-    ones, zeros = (np.bincount(keys[values == value], minlength=1 << MAX_PINS) for value in (True, False))
-    return not bool((ones.astype(bool) & zeros.astype(bool)).any())
-
-
-def on_pins(graph: LutGraph, net: int, columns: Mapping[int, NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """What a LUT answers where its operands have the values in ``columns``."""
-    node = graph.node(net)
-    pins = np.stack([columns[operand] for operand in node.operands])
-    found: NDArray[np.bool_] = answers(node)[(1 << np.arange(len(pins))) @ pins]
-    return found
-
-
-def columns_of(nets: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
-    """All combinations of values of ``nets``, ``(2**nets,)`` for each."""
-    return {net: np.arange(1 << len(nets)) >> place & 1 == 1 for place, net in enumerate(nets)}
-
-
-def can_be_one(graph: LutGraph, inner: int, reader: int) -> bool:
-    """Whether a LUT of six inputs can answer as ``reader`` does at all that ``inner`` and it read."""
-    nets = sorted({*graph.node(inner).operands, *graph.node(reader).operands} - {inner})
-    if len(nets) > MAX_PINS:
-        return False
-    columns = columns_of(nets)
-    columns[inner] = on_pins(graph, inner, columns)
-    return fewest_pins(on_pins(graph, reader, columns), possible_addresses(graph, nets)) <= 6
-
-
-def siblings(luts: Mapping[int, Node], some: Set[int]) -> Iterator[tuple[int, int]]:
-    """Pairs of LUTs with a pin in common, the first in ``some``."""
-    reading: dict[int, list[int]] = {}
-    for net, node in luts.items():
-        for operand in set(node.operands):
-            reading.setdefault(operand, []).append(net)
-    for net in some:
-        others = {other for operand in luts[net].operands for other in reading[operand]}
-        yield from ((net, other) for other in others if other != net and (other not in some or net < other))
-
-
-def is_same_or_opposite(graph: LutGraph, net: int, other: int) -> bool:
-    nets = sorted({*graph.node(net).operands, *graph.node(other).operands})
-    if len(nets) > MAX_PINS or other in nets or net in nets:
-        return False
-    columns = columns_of(nets)
-    different = (on_pins(graph, net, columns) ^ on_pins(graph, other, columns))[possible_addresses(graph, nets)]
-    return bool(different.all() or not different.any())
 
 
 # -- encoder, sums and argmax ------------------------------------------------------------------------------------------

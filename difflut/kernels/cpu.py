@@ -65,7 +65,7 @@ def make_contiguous(x: Tensor) -> Tensor:
     if not _is_transposed(x):
         return x.contiguous()
     result = empty(*x.shape)
-    _call("dl_transpose", x, x.stride(1), result, x.shape[1], x.shape[0])
+    run_kernel("dl_transpose", x, x.stride(1), result, x.shape[1], x.shape[0])
     return result
 
 
@@ -93,7 +93,7 @@ def read_tables(table: Tensor, features: Tensor, wiring: Tensor) -> tuple[Tensor
     batch = bits.shape[1]
     values = empty(nodes * outputs, batch)
     address = empty(nodes, batch, dtype=torch.uint8)
-    _call("dl_read_tables", wiring.shape[1], table, bits, wiring, values, address, nodes, outputs, batch)
+    run_kernel("dl_read_tables", wiring.shape[1], table, bits, wiring, values, address, nodes, outputs, batch)
     return _cut(values, features.shape[1]), address
 
 
@@ -102,9 +102,9 @@ def _threshold(features: Tensor) -> Tensor:
     inputs, batch = features.shape
     bits = empty(inputs, batch + -batch % LANES, dtype=torch.uint8)
     if _is_transposed(features):
-        _call("dl_threshold_transposed", features, features.stride(1), bits, batch, inputs)
+        run_kernel("dl_threshold_transposed", features, features.stride(1), bits, batch, inputs)
     else:
-        _call("dl_threshold", _pad(features.contiguous()), bits, bits.numel())
+        run_kernel("dl_threshold", _pad(features.contiguous()), bits, bits.numel())
     return bits
 
 
@@ -115,7 +115,7 @@ def expect(table: Tensor, features: Tensor, wiring: Tensor) -> Tensor:
     nodes, outputs, _ = table.shape
     inputs, batch = padded.shape
     values = empty(nodes * outputs, batch)
-    _call("dl_expect", wiring.shape[1], table, padded, wiring, values, inputs, nodes, outputs, batch)
+    run_kernel("dl_expect", wiring.shape[1], table, padded, wiring, values, inputs, nodes, outputs, batch)
     return _cut(values, features.shape[1])
 
 
@@ -125,7 +125,7 @@ def sum_entries(grad: Tensor, address: Tensor, n: int) -> Tensor:
     nodes, batch = address.shape
     outputs = grad.shape[0] // nodes
     result = torch.empty(nodes, outputs, 2**n)
-    _call("dl_sum_entries", n, padded, address, result, nodes, outputs, batch)
+    run_kernel("dl_sum_entries", n, padded, address, result, nodes, outputs, batch)
     return result
 
 
@@ -138,21 +138,21 @@ def expect_table_gradient(kind: int, grad: Tensor, table: Tensor, features: Tens
     nodes, n = wiring.shape
     outputs = grad.shape[0] // nodes
     result = empty(nodes, outputs, 2**n)
-    _call("dl_expect_table_gradient", n, padded_grad, padded, wiring, result, nodes, outputs, padded.shape[1])
+    run_kernel("dl_expect_table_gradient", n, padded_grad, padded, wiring, result, nodes, outputs, padded.shape[1])
     return _unsquash(kind, result, table)
 
 
 def _unsquash(kind: int, grad: Tensor, table: Tensor) -> Tensor:
     """Return the gradient that a kind of rule wants, for that of the table; may overwrite it."""
     if kind == SQUASHED:
-        _call("dl_differentiate_squash", grad, table, grad.numel())
+        run_kernel("dl_differentiate_squash", grad, table, grad.numel())
     return grad
 
 
 def squash(logits: Tensor) -> Tensor:
     """Return the table of these logits, `torch.sigmoid` of them."""
     result = empty(*logits.shape)
-    _call("dl_squash", logits, result, logits.numel())
+    run_kernel("dl_squash", logits, result, logits.numel())
     return result
 
 
@@ -164,7 +164,7 @@ def spread(table: Tensor, diagonal: Tensor) -> Tensor:
     nodes, outputs, entries = table.shape
     n = entries.bit_length() - 1
     result = empty(nodes, outputs, n, entries // 2)
-    _call("dl_spread", n, table, diagonal, result, nodes * outputs)
+    run_kernel("dl_spread", n, table, diagonal, result, nodes * outputs)
     return result
 
 
@@ -172,7 +172,7 @@ def repeat_rows(x: Tensor, times: int) -> Tensor:
     """Return (rows * times, batch): every row of x (rows, batch) that many times."""
     rows, batch = x.shape
     result = empty(rows * times, batch)
-    _call("dl_repeat_rows", make_contiguous(x), result, rows, times, batch)
+    run_kernel("dl_repeat_rows", make_contiguous(x), result, rows, times, batch)
     return result
 
 
@@ -216,7 +216,7 @@ def correlate(
     sizes = (features.shape[0], candidates.shape[2])
     kind, weights = _find_weights(kind, table)
     arguments = _rule_arguments(padded_grad, weights, address, padded, wiring)
-    _call("dl_correlate", kind, wiring.shape[1], arguments, candidates, result, *sizes)
+    run_kernel("dl_correlate", kind, wiring.shape[1], arguments, candidates, result, *sizes)
     return result
 
 
@@ -224,14 +224,14 @@ def differentiate_choice(gains: Tensor, logits: Tensor, tau: float) -> Tensor:
     """Return the gradient of sum_k softmax(logits / tau)_k * gains_k in the logits; all are (nodes, n, choices)."""
     result = torch.empty_like(logits)
     choices = logits.shape[-1]
-    _call("dl_differentiate_choice", gains, logits, result, logits.numel() // choices, choices, tau)
+    run_kernel("dl_differentiate_choice", gains, logits, result, logits.numel() // choices, choices, tau)
     return result
 
 
 def choose(logits: Tensor, candidates: Tensor) -> Tensor:
     """Return int64 (nodes, n): the candidate with the largest logit, the first of equals."""
     chosen = torch.empty(candidates.shape[:2], dtype=torch.int64)
-    _call("dl_choose", logits, candidates, chosen, chosen.numel(), candidates.shape[2])
+    run_kernel("dl_choose", logits, candidates, chosen, chosen.numel(), candidates.shape[2])
     return chosen
 
 
@@ -249,7 +249,7 @@ def _sum_by_feature(
     result = empty(*padded.shape)
     kind, weights = _find_weights(kind, table)
     arguments = _rule_arguments(padded_grad, weights, address, padded, wiring)
-    _call("dl_sum_by_feature", kind, wiring.shape[1], arguments, result, table_grad, features.shape[0])
+    run_kernel("dl_sum_by_feature", kind, wiring.shape[1], arguments, result, table_grad, features.shape[0])
     return _cut(result, features.shape[1])
 
 
@@ -263,7 +263,7 @@ def _find_weights(kind: int, table: Tensor) -> tuple[int, Tensor]:
         return kind, table
     nodes, outputs, entries = table.shape
     result = empty(*table.shape)
-    _call("dl_find_coefficients", entries.bit_length() - 1, table, result, nodes * outputs)
+    run_kernel("dl_find_coefficients", entries.bit_length() - 1, table, result, nodes * outputs)
     return EXPECTED, result
 
 
@@ -273,7 +273,8 @@ def _rule_arguments(grad: Tensor, table: Tensor, address: Tensor, features: Tens
     return _RuleArguments(*pointers, nodes, grad.shape[0] // nodes, features.shape[1])
 
 
-def _call(name: str, *arguments: Tensor | ctypes.Structure | float | None) -> None:
+def run_kernel(name: str, *arguments: Tensor | ctypes.Structure | float | None) -> None:
+    """Run a function of the compiled library, on as many threads as torch; every kernel starts here."""
     values = [
         argument.data_ptr()
         if isinstance(argument, Tensor)

@@ -95,7 +95,13 @@ class LearnableLayer(BaseLUTLayer):
         self._routing_tau = anneal_tau(self.tau_start, self.tau_min, self.tau_decay_iters, iteration)
 
     @torch.no_grad()
-    def redraw_candidates(self, share: float = 0.25, generator: torch.Generator | None = None) -> None:
+    def redraw_candidates(
+        self,
+        share: float = 0.25,
+        generator: torch.Generator | None = None,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
         """Replace the candidates of every pin that have the smallest logits by inputs drawn at random.
 
         Called between training steps, now and then, it lets a pin search all inputs although it compares only a few at
@@ -105,6 +111,8 @@ class LearnableLayer(BaseLUTLayer):
         ----------
         share : of the candidates, rounded down, at least one; what a pin reads now is not replaced.
         generator : of the draw, on the CPU; torch's own if not given.
+        optimizer : what it keeps of the logits of replaced candidates, such as momentum, becomes 0. Otherwise new
+            candidates inherit the fall of those before them.
 
         Raises
         ------
@@ -119,6 +127,10 @@ class LearnableLayer(BaseLUTLayer):
         drawn = self._groups[self._group_of_node.view(-1, 1, 1), places]
         self.candidates.scatter_(2, worst, drawn.to(worst.device))
         logits.scatter_(2, worst, logits.median(2, keepdim=True).values.expand(worst.shape))
+        state = optimizer.state.get(self.routing_logits, {}) if optimizer is not None else {}
+        for kept in state.values():
+            if isinstance(kept, Tensor) and kept.shape == logits.shape:
+                kept.scatter_(2, worst, 0)
 
     def create_wiring(self, generator: torch.Generator) -> None:
         self._groups = groups = list_groups(self.input_size, self._input_groups)

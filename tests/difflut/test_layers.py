@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -284,6 +286,29 @@ def test_the_worst_candidates_are_drawn_anew_within_their_group(choices: int, sh
                 assert new // 30 == group if place in worst else new == old
                 changed += new != old
     assert changed >= 0.8 * 30 * replaced
+
+
+@pytest.mark.parametrize("make", [torch.optim.Adam, partial(torch.optim.SGD, momentum=0.9), torch.optim.SGD])
+def test_the_optimizer_forgets_replaced_candidates(make: Callable[..., torch.optim.Optimizer]) -> None:
+    layer = LearnableLayer(60, 10, "dwn", n=3, num_candidates=8)
+    optimizer = make(layer.parameters(), lr=0.1)
+    for _ in range(3):
+        layer(torch.rand(16, 60)).square().sum().backward()
+        optimizer.step()
+    candidates = layer.candidates.clone()
+    kept = {name: x for name, x in optimizer.state[layer.routing_logits].items() if x is not None and x.dim() == 3}
+    before = {name: x.clone() for name, x in kept.items()}
+    layer.redraw_candidates(0.5, optimizer=optimizer)
+    replaced = layer.candidates != candidates
+    assert 0.4 < replaced.double().mean() < 0.6
+    for name, x in kept.items():
+        assert not x[replaced].any()
+        assert (before[name][replaced] != 0).double().mean() > 0.9
+        stays = x == before[name]
+        assert 0.5 <= stays.double().mean() < 0.6
+    # Steps go on: nothing but the values has changed.
+    layer(torch.rand(16, 60)).sum().backward()
+    optimizer.step()
 
 
 def test_redrawing_reaches_every_input() -> None:

@@ -86,8 +86,7 @@ class UseDontCares:
         window = grow_window(graph, nets, self.rows)
         if window.rows > self.rows:
             return np.ones(1 << len(operands), dtype=np.bool_)
-        seen = np.zeros(1 << len(pins), dtype=np.bool_)
-        seen[(window.values(nets).astype(np.int64) << np.arange(len(pins))[:, np.newaxis]).sum(axis=0)] = True
+        seen = window.combinations(nets)
         if not seen.all():
             opened.update(window.inner)
             opened.update(net for group in window.levels for net in group)

@@ -43,6 +43,12 @@ class Window:
             columns[net] = look_up(node.op, [columns[operand] for operand in node.operands])
         return np.stack([columns[net] for net in nets])
 
+    def combinations(self, nets: Sequence[int]) -> Column:
+        """``(2**nets,)``: which combinations of values of the nets, the first one lowest, any row brings about."""
+        seen = np.zeros(1 << len(nets), dtype=np.bool_)
+        seen[addresses_of(self.values(nets))] = True
+        return seen
+
     def _leaf_columns(self) -> dict[int, Column]:
         rows = np.arange(self.rows)
         columns: dict[int, Column] = {}
@@ -58,10 +64,15 @@ class Window:
 
 def look_up(op: Lut, columns: Sequence[Column]) -> Column:
     """What ``op`` answers row by row, ``columns`` being the values of its pins."""
+    return table_to_bools(op.table, op.fan_in)[addresses_of(columns)]
+
+
+def addresses_of(columns: Sequence[Column] | NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The addresses that pins with these values form row by row."""
     addresses = np.zeros(len(columns[0]), dtype=np.int64)
     for pin, column in enumerate(columns):
         addresses |= column.astype(np.int64) << pin
-    return table_to_bools(op.table, op.fan_in)[addresses]
+    return addresses
 
 
 @dataclass
