@@ -142,7 +142,7 @@ class Digits:
             images = [torch.from_numpy(arrays[name]).flatten(1).float() for name in ("x_train", "x_test")]
             self.labels, self.test_labels = (torch.from_numpy(arrays[name]).long() for name in ("y_train", "y_test"))
         encoder = DistributiveThermometerEncoder(num_bits=INPUTS // images[0].shape[1]).fit(images[0])
-        self.images, self.test_images = (encoder(part) for part in images)
+        self.images, self.test_images = (encoder(part).contiguous() for part in images)  # batches are rows
 
 
 def train(mapping: str, digits: Digits, epochs: int, batch: int, seed: int) -> list[float]:

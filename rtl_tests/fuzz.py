@@ -61,7 +61,7 @@ EVERY_HARDWARE = 6
 """One model in this many is simulated in one more of the hardware languages."""
 PROGRESS = 100
 """Models between two lines that say how far it is."""
-PIPELINES_TRIED = (*PIPELINES, "1", "3", "5", "period:6", "period:4:ecp5")
+PIPELINES_TRIED = (*PIPELINES, "1", "3", "5", "period:6", "period:5:ecp5")
 STREAM_BITS = (32, 8, 16, 64)
 BUDGETS = (0.0, 5.0, 30.0)
 SHARE = 0.25

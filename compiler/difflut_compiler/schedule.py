@@ -13,6 +13,7 @@ shared by all its readers. How operations are put into stages is the choice of a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -107,9 +108,10 @@ def _stages_within(graph: LutGraph, period_ns: float, family: str) -> _Stages:
     delays, path = node_delays(graph, family)
     slowest = max(delays, key=lambda net: delays[net])
     if path + delays[slowest] > period_ns:
+        shortest_ns = math.ceil(100 * (path + delays[slowest])) / 100
         raise CompilerError(
-            f"no pipeline makes a period of {period_ns} ns: {graph.describe(slowest)} alone takes "
-            f"{path + delays[slowest]:.2f} ns on {family}"
+            f"no pipeline makes a period of {period_ns} ns: {graph.describe(slowest)} alone takes {shortest_ns:.2f} ns "
+            f"on {family}; ask for period:{shortest_ns:.2f}:{family}, or more"
         )
     return _fill_stages(graph, delays, period_ns - path)
 

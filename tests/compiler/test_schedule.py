@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difflut_compiler.costs.estimate import node_delays
+from difflut_compiler.costs.estimate import node_delays, timed_families
 from difflut_compiler.emit import emit
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph, Origin
@@ -143,9 +144,15 @@ def test_a_family_without_delays_is_refused() -> None:
         schedule(skipping_graph(), "period:5:nobody")
 
 
-def test_a_period_that_one_operation_does_not_keep_is_refused() -> None:
-    with pytest.raises(CompilerError, match=r"no pipeline makes a period of 0.1 ns: lut .* alone takes .* ns on ecp5"):
-        schedule(skipping_graph(), "period:0.1")
+@pytest.mark.parametrize("family", timed_families())
+def test_a_period_that_one_operation_does_not_keep_is_refused_and_the_shortest_named(family: str) -> None:
+    with pytest.raises(CompilerError, match=r"no pipeline makes a period of 0.1 ns: lut .* alone takes .* ns") as refused:
+        schedule(skipping_graph(), f"period:0.1:{family}")
+    shortest = re.search(r"ask for (period:([0-9.]+):\w+), or more", str(refused.value))
+    assert shortest is not None
+    schedule(skipping_graph(), shortest[1])
+    with pytest.raises(CompilerError, match="no pipeline makes a period"):
+        schedule(skipping_graph(), f"period:{float(shortest[2]) - 0.01:.2f}:{family}")
 
 
 @pytest.mark.parametrize("expand", [False, True])
