@@ -68,17 +68,27 @@ endmodule
 
 
 COMPARISON_WITH_INTEGER = re.compile(
-    r"\b(?P<kind>(?:un)?signed)\s*\(\s*\w+\s*(?:\(\s*(?P<high>\d+)\s+downto\s+(?P<low>\d+)\s*\)\s*)?\)"
-    r"\s*(?:/=|[<>]=?|=)\s*(?P<number>-?\d+)\b",
+    r"\b(?P<kind>(?:un)?signed)\s*\(\s*\w+\s*\(\s*(?P<high>\d+)\s+downto\s+(?P<low>\d+)\s*\)\s*\)"
+    r"\s*(?:/=|[<>]=?|=)\s*(?P<number>-?\d+)(?=\s*(?:[;)]|else\b))",
     re.IGNORECASE,
 )
+NUMBER_BESIDE_RELATION = re.compile(
+    r"(?:/=|[<>]=|<|(?<!=)>|(?<![:/<>])=(?!>))[\s(+-]*\d\w*\b(?!\s*=>)|\b\d[\w#]*\s*(?:/=|[<>]=?|=(?!>))"
+)
+DIRECTIVES = ("`", "translate_off")
+"""What begins a directive of Verilog, and hides text from synthesis."""
 
 
 def write_sources(plan: BuildPlan, folder: Path, module: str) -> list[str]:
     """Write the hardware into ``folder`` and return the names of files from which Yosys can read ``module``.
 
-    Beside them goes ``cell_map.v``, rules for Yosys' ``techmap``.
+    Beside them goes ``cell_map.v``, rules for Yosys' ``techmap``. Raises :class:`MismatchError` for files that other
+    tools would read as other hardware.
     """
+    for name, text in plan.files.items():
+        for directive in DIRECTIVES:
+            if directive in text.lower():
+                raise MismatchError(f"{name} holds the directive {directive}, with which tools read different hardware")
     (folder / "cell_map.v").write_text(CELL_MAP)
     plan.write(folder)
     return [_ghdl_netlist(plan, module, folder)] if plan.language == "vhdl" else list(plan.files)
@@ -96,10 +106,14 @@ def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
     GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they are
     given their base here. It reads such a constant as zero if of its bits only some of the highest 32 are set, and cuts
     an integer that a vector is compared with to the bits of the vector, which simulators do not. Files with one of
-    these raise :class:`MismatchError`, since the proof would be about other hardware.
+    these raise :class:`MismatchError`, since the proof would be about other hardware. A wrapper counts in integers, and
+    is not proven.
     """
-    for text in plan.files.values():
-        _refuse_misread(text)
+    wrapper = f"{plan.top}.vhd" if plan.core != plan.top else None
+    for name, text in plan.files.items():
+        _refuse_misread_constants(text)
+        if name != wrapper:
+            _refuse_cut_numbers(text)
     command: list[str | Path] = [
         require_tool("ghdl"),
         "synth",
@@ -116,17 +130,28 @@ def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
     return "ghdl.v"
 
 
-def _refuse_misread(text: str) -> None:
+def _refuse_misread_constants(text: str) -> None:
     for base, digits in re.findall(r'([xb]?)"([0-9a-f_]+)"', text, re.IGNORECASE):
         digits = digits.replace("_", "")
         bits, low_bits = (4 * len(digits), digits[8:]) if base in ("x", "X") else (len(digits), digits[32:])
         if bits > 32 and digits.strip("0") and not low_bits.strip("0"):
             raise MismatchError(f"GHDL would read {digits} as zero; write the complement of such a constant")
-    for comparison in COMPARISON_WITH_INTEGER.finditer(text):
-        kind, high, low, number = comparison["kind"], comparison["high"], comparison["low"], int(comparison["number"])
-        if high is None:
-            raise MismatchError(f"GHDL may cut the number in {comparison[0]!r}; write the vector with its range")
-        width = int(high) - int(low) + 1
-        smallest, size = (-1 << width - 1 if kind.lower() == "signed" else 0), 1 << width
+
+
+def _refuse_cut_numbers(text: str) -> None:
+    """Refuse a number that does not fit the vector that it is compared with, and one of which that is not plain."""
+
+    def check(comparison: re.Match[str]) -> str:
+        high, low, number = (int(comparison[name]) for name in ("high", "low", "number"))
+        width = high - low + 1
+        smallest, size = (-1 << width - 1 if comparison["kind"].lower() == "signed" else 0), 1 << width
         if not smallest <= number < smallest + size:
             raise MismatchError(f"GHDL would cut the number in {comparison[0]!r} to {width} bits")
+        return ""
+
+    others = COMPARISON_WITH_INTEGER.sub(check, re.sub("--.*", "", text))
+    if found := NUMBER_BESIDE_RELATION.search(others):
+        line = others[: found.end()].rpartition("\n")[2] + others[found.end() :].partition("\n")[0]
+        raise MismatchError(
+            f"GHDL may cut the number in {line.strip()!r}; write a vector with its range, and then the number"
+        )

@@ -60,6 +60,21 @@ INTRUSIONS = {
     "an undefined constant": ("verilog", r"assign class_index = (\w+);", r"assign class_index = \1 | 2'b0x;"),
     "an undefined table entry": ("verilog", r"(localparam \[7:0\] LUT_\w+ = 8'h)(\w\w);", r"\1x0;"),
     "an undefined table entry, vhdl": ("vhdl", r'lut\(X"[0-9a-f]{2}"', 'lut("1101X100"'),
+    "what synthesisers do not see": (
+        "verilog",
+        r"assign class_index = (\w+);",
+        "assign class_index = \\1\n`ifndef SYNTHESIS\n^ 2'd1\n`endif\n;",
+    ),
+    "what some tools do not see": (
+        "verilog",
+        r"assign class_index = (\w+);",
+        "assign class_index = \\1 /* synopsys translate_off */ ^ 2'd1 /* synopsys translate_on */;",
+    ),
+    "what some tools do not see, vhdl": (
+        "vhdl",
+        r"class_index <= (\w+);",
+        'class_index <= \\1\n-- pragma translate_off\nxor "01"\n-- pragma translate_on\n;',
+    ),
     "a wider output": ("verilog", r"output wire \[1:0\] class_index", "output wire [2:0] class_index"),
     "a wider input": ("verilog", r"wire \[\d+:0\] (features,\n  output wire)", r"wire [99:0] \1"),
 }
@@ -72,6 +87,20 @@ def test_hardware_that_reads_or_says_more_is_refused(intrusion: str, tmp_path: P
     design = make_design(SHAPE, 1, target=target)
     changed = edit(design.plan, pattern, change)
     assert not is_proven(design, changed, tmp_path)
+
+
+def test_an_index_beyond_the_end_of_a_table_is_refused(tmp_path: Path) -> None:
+    """What is there is undefined, also where the network's table happens not to depend on that."""
+    need_for_target("verilog")
+    graph = LutGraph("halves", ("input", "logic", "output"))
+    bits = [graph.add(Input(f"x{n}", 1), origin=Origin("input", n)) for n in range(4)]
+    lut = graph.add(Lut(4, 0xC9C9), bits, origin=Origin("logic", 0))
+    graph.add(Output("y"), (lut,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "layers")
+    design = Design(graph, scheduled, emit(scheduled, TARGETS["verilog"], "net"))
+    assert is_proven(design, design.plan, make_folder(tmp_path, "whole"))
+    half = edit(design.plan, r"\[15:0\] LUT_0 = 16'hc9c9", "[7:0] LUT_0 = 8'hc9")
+    assert not is_proven(design, half, make_folder(tmp_path, "half"))
 
 
 def test_the_proof_in_one_piece_refuses_a_net_that_nothing_drives(tmp_path: Path) -> None:
@@ -358,6 +387,12 @@ def test_a_constant_that_ghdl_misreads_is_not_proven(literal: str, tmp_path: Pat
         (False, "unsigned(features(1 downto 0)) < 5"),
         (False, "Unsigned ( features ( 1 downto 0 ) ) /= 9"),
         (False, "unsigned(features) >= 1"),
+        (False, "5 <= unsigned(features(1 downto 0))"),
+        (True, "-3 <= signed(features(1 downto 0))"),
+        (False, "unsigned(features(1 downto 0)) >= 2#101#"),
+        (False, "unsigned(features(1 downto 0)) >= 3 + 2"),
+        (False, "unsigned(features(1 downto 0)) >= (5)"),
+        (False, "extend(features, 2) >= 5"),
     ],
 )
 def test_a_number_that_ghdl_cuts_is_not_proven(signed: bool, comparison: str, tmp_path: Path) -> None:

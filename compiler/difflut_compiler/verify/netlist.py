@@ -19,7 +19,8 @@ from difflut_compiler.tools import run_yosys
 from difflut_compiler.verify.cut import cut_names, cut_word, feature_bit_names, next_of
 
 # The first cleaning is for `flatten`, which takes its time for each wire of each module. Every adder and comparison is
-# mapped on its own: `alumacc` on the whole would join adders, whose sums are cut points, and make a > b of b > a.
+# mapped on its own: `alumacc` on the whole would join adders, whose sums are cut points, and make a > b of b > a. An
+# index that the cell map leaves may reach beyond what it indexes; `techmap` would choose what is there.
 YOSYS_SCRIPT = """
 {read}
 hierarchy -check -top {top}
@@ -33,8 +34,8 @@ wreduce
 techmap -map cell_map.v
 opt_expr
 opt_clean
-techmap t:$lut %n
-techmap t:$lut %n
+techmap t:$lut t:$shiftx %u %n
+techmap t:$lut t:$shiftx %u %n
 simplemap t:$lut %n
 opt_clean
 check -assert
@@ -55,9 +56,9 @@ techmap -map cell_map.v t:$mem_v2
 opt_clean
 """
 
-# What GHDL calls the wires that it makes: without a name to keep, Yosys cleans them away. The graph has no such names,
-# and if it had, they would be missed.
-HIDE_WIRES_OF_GHDL = "rename -hide w:n*_o"
+# What GHDL calls the wires that it makes, n12_o: without a name to keep, Yosys cleans them away. Nets of the graph have
+# no such names, since what ends in a part has a number before it: layer_12_part.
+HIDE_WIRES_OF_GHDL = "rename -hide w:n*_o w:n*_*_o %d"
 
 BLIF_SCRIPT = """
 {read}
