@@ -83,6 +83,22 @@ def test_enable_and_reset(target: str, interface: Interface, pipeline: str, tmp_
     assert run_plan(design, plan, SIMULATOR_OF[target], tmp_path).comparisons == SAMPLES
 
 
+def test_a_reset_shows_through_the_logic_behind_the_last_registers(tmp_path: Path) -> None:
+    """A graph file may have logic in the layer of its output."""
+    need("iverilog")
+    need("cocotb")
+    graph = LutGraph("late", ("input", "logic", "output"))
+    bits = [graph.add(Input(f"x{number}", 1), origin=Origin("input", number)) for number in range(2)]
+    first = graph.add(Lut(2, 0b0110), bits, origin=Origin("logic", 0))
+    last = graph.add(Lut(1, 0b01), (first,), origin=Origin("output", 0))
+    graph.add(Output("y"), (last,), origin=Origin("output", 1))
+    scheduled = schedule(graph, "layers")
+    plan = emit(scheduled, TARGETS["verilog"], "net", Interface(reset=True))
+    inputs = random_inputs(graph, SAMPLES)
+    assert plan.latency_cycles == 1
+    assert simulate(plan, scheduled.graph, inputs, graph.evaluate(inputs), "iverilog", tmp_path).samples == SAMPLES
+
+
 @pytest.mark.parametrize("target", ["verilog", "systemverilog"])
 def test_a_stream_in_verilator(target: str, tmp_path: Path) -> None:
     design, plan = design_with(BYTE, target)

@@ -116,6 +116,32 @@ def test_two_words_compared_both_ways_are_proven(target: str, tmp_path: Path) ->
     assert finding.comparisons >= len(bits) + 2
 
 
+@pytest.mark.parametrize("target", [*HDL_TARGETS, "blif"])
+def test_outputs_called_like_nets_are_proven(target: str, tmp_path: Path) -> None:
+    """``n4`` is what a proof may call net 4."""
+    need_for_target(target)
+    graph = LutGraph("network", ["input", "logic", "output"])
+    bits = [graph.add(Input(f"x{index}", 1), origin=Origin("input", index)) for index in range(3)]
+    luts = [graph.add(Lut(3, table), bits, origin=Origin("logic", table)) for table in (0x96, 0xE8)]
+    for index, lut in enumerate(luts):
+        graph.add(Output(f"n{luts[1 - index]}"), (lut,), origin=Origin("output", index))
+    scheduled = schedule(graph, "none")
+    finding = prove_netlist(emit(scheduled, TARGETS[target], "net"), scheduled, graph, tmp_path)
+    assert finding.comparisons >= 4
+
+
+def test_nets_called_almost_like_those_of_ghdl_are_proven(tmp_path: Path) -> None:
+    """GHDL calls its own wires ``n12_o``."""
+    need_for_target("vhdl")
+    graph = LutGraph("network", ["input", "n", "output"])
+    bits = [graph.add(Input(f"x{index}", 1), origin=Origin("input", index)) for index in range(3)]
+    word = graph.add(Concat(), bits, origin=Origin("n", 12, "o"))
+    graph.add(Output("y"), (word,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "layers")
+    finding = prove_netlist(emit(scheduled, TARGETS["vhdl"], "net"), scheduled, graph, tmp_path)
+    assert finding.comparisons >= 6
+
+
 # -- hardware of a changed graph ---------------------------------------------------------------------------------------
 
 

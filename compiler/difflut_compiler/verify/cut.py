@@ -57,12 +57,8 @@ def cut_word(graph: LutGraph, net: int) -> Word:
     if isinstance(node.op, Bit):
         return [cut_word(graph, node.operands[0])[node.op.place]]
     if isinstance(node.op, Output):
-        return output_bits(node.op.name, node.width)
+        return [f"output_{node.op.name}.{bit}" for bit in range(node.width)]
     return [f"n{net}.{bit}" for bit in range(node.width)]
-
-
-def output_bits(name: str, width: int) -> Word:
-    return [f"{name}.{bit}" for bit in range(width)]
 
 
 def cut_names(graph: LutGraph) -> CutNames:

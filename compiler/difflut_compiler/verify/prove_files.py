@@ -78,12 +78,13 @@ def _clock_edges(interface: Interface) -> Iterator[tuple[Edge, Mapping[str, bool
 
 
 def _name_nets(message: str, graph: LutGraph) -> str:
-    """What ABC says, with the places in the network behind the cut bits, ``n12.0.next``."""
+    """What ABC says, with the places in the network behind the cut bits ``n12.0.next`` and ``output_name.0.next``."""
 
     def place(bit: re.Match[str]) -> str:
         return f"{graph.describe(int(bit[1]))} bit {bit[2]}" if int(bit[1]) in graph else bit[0]
 
-    return re.sub(r"\bn(\d+)\.(\d+)\.next\b", place, message)
+    message = re.sub(r"\bn(\d+)\.(\d+)\.next\b", place, message)
+    return re.sub(r"\boutput_(\w+)\.(\d+)\.next\b", r"output \1 bit \2", message)
 
 
 def prove_cut(netlist: Netlist, scheduled: Schedule, folder: Path, edge: Edge = Edge.LOAD) -> tuple[Verdict, int]:

@@ -19,7 +19,7 @@ from difflut_compiler.emit import BuildPlan
 from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.names import feature_slices
-from difflut_compiler.ops import Const
+from difflut_compiler.ops import Const, Register
 from difflut_compiler.reload import complement_tables, make_image
 from difflut_compiler.tools import require_tool, run_tool, telling_lines
 
@@ -107,7 +107,7 @@ def _stimulus(
         "beats": plan.interface.beats(plan.feature_bits),
         "stream_bits": plan.interface.stream_bits,
         "controls": plan.interface.controls,
-        "after_reset": _outputs_after_reset(graph),
+        "after_reset": _outputs_after_reset(graph) if plan.interface.controls else {},
     }
 
 
@@ -143,13 +143,13 @@ def _bench_of(plan: BuildPlan) -> str:
 
 
 def _outputs_after_reset(graph: LutGraph) -> dict[str, int]:
-    """Outputs of a scheduled graph whose registers are 0; those that are constants stay what they are."""
-    values = {}
-    for name, net in zip(graph.output_names(), graph.outputs(), strict=True):
-        (operand,) = graph.node(net).operands
-        source = graph.node(operand).op
-        values[name] = source.value if isinstance(source, Const) else 0
-    return values
+    """Outputs of a scheduled graph whose registers are 0: an output may be a constant, or lie behind logic."""
+    cleared = graph.copy()
+    for net, node in graph.nodes.items():
+        if isinstance(node.op, Register):
+            cleared.replace(net, Const(0, node.width), ())
+    values = cleared.evaluate(np.zeros((1, len(graph.inputs())), dtype=np.int64))
+    return {name: int(value) for name, (value,) in values.items()}
 
 
 def pack_features(graph: LutGraph, inputs: NDArray[np.int64]) -> list[int]:
