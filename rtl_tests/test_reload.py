@@ -98,6 +98,7 @@ def test_tables_that_ghdl_misreads_are_proven_and_written(tmp_path: Path) -> Non
 MISTAKES = {
     "a bit of the data for another LUT": (r"(\.data\(load_data\[)3\]", r"\g<1>4]"),
     "a group under another number": (r"(write_0 = .*'d)0\)", r"\g<1>1)"),
+    "also written with another group": (r"(write_1 = .*) == ", r"\1 <= "),
     "written without load": (r"load & (\(load_address)", r"1'b1 & \1"),
     "never written": (r"load & (\(load_address)", r"1'b0 & \1"),
     "other entries": (r"\.entry\(load_address\[(\d):0\]\)", r".entry(~load_address[\1:0])"),

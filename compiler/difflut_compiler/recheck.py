@@ -9,7 +9,7 @@ from pathlib import Path
 
 from difflut_compiler.compiled import CompiledNetwork, read_compiled
 from difflut_compiler.emit import BuildPlan, emit
-from difflut_compiler.errors import MismatchError
+from difflut_compiler.errors import CompilerError, MismatchError
 from difflut_compiler.frontend import hash_file
 from difflut_compiler.output import GRAPH_FILE
 from difflut_compiler.reference import read_reference
@@ -60,13 +60,22 @@ def recheck(
         on_step("compare with the model")
         rungs.append(_check_model(compiled, model))
         on_step("check files")
-        with checks.climbing() as climbing:
-            proof, simulation, mutation = (climbing.result(rung) for rung in (3, 4, 5))
-        simulation = replace(simulation, name=f"simulated {checks.language.product} equals the graph")
-        rungs += [proof, simulation, mutation]
+        rungs += _climb(checks, are_compiled=rungs[0].status == "passed")
     climbed = {rung["id"] for rung in compiled.certificate["rungs"] if rung["status"] == "passed"}
     missed = (rung.id for rung in rungs if rung.status == "not checked" and rung.id in climbed and rung.id > 2)
     return Recheck(folder, compiled.plan.target, tuple(rungs), tuple(missed))
+
+
+def _climb(checks: FileChecks, *, are_compiled: bool) -> list[Rung]:
+    """Rungs 3 to 5. That tools break off at files that no compile has made is no more than their digest says."""
+    try:
+        with checks.climbing() as climbing:
+            proof, simulation, mutation = (climbing.result(rung) for rung in (3, 4, 5))
+    except CompilerError as error:
+        if are_compiled:
+            raise
+        return [not_checked(rung, str(error), checks.language.product) for rung in (3, 4, 5)]
+    return [proof, replace(simulation, name=f"simulated {checks.language.product} equals the graph"), mutation]
 
 
 def _check_digests(compiled: CompiledNetwork, plan: BuildPlan) -> Finding:

@@ -1,8 +1,9 @@
 """Bench for plain ports with tables that can be written.
 
 Reads ``stimulus.json`` and writes ``outcome.json`` as `network_bench` does. All samples run with the tables that the
-hardware starts with; then ``image``, a word per address, is written, one word per clock edge, and they run again and
-must give ``expected_after_loading``. While nothing is written, address and data are random.
+hardware starts with; then ``image``, a word per address, is written, one word per clock edge and in random order, so
+that a word that also goes elsewhere is not always written over; and they run again and must give
+``expected_after_loading``. While nothing is written, address and data are random.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ async def network_matches_model(dut: Any) -> None:
     monitor = Monitor({name: getattr(dut, name) for name in stimulus["expected"]})
     Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start()
     await run(dut, words, monitor, checker, stimulus["latency_cycles"])
-    for address, word in enumerate(stimulus["image"]):
+    image = list(enumerate(stimulus["image"]))
+    for address, word in random.Random(SEED).sample(image, len(image)):
         dut.load.value, dut.load_address.value, dut.load_data.value = 1, address, word
         await FallingEdge(dut.clk)
     await run(dut, words, monitor, checker, stimulus["latency_cycles"])

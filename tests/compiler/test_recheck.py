@@ -220,6 +220,16 @@ def test_other_hardware_beside_the_compiled_files_is_noticed(name: str, copy: Ca
     assert reasons[0] == f"{name} is no file of the compile, but a tool could take it for one"
 
 
+def test_files_that_no_tool_can_read_are_noticed_by_their_digest(copy: Callable[[str], Path]) -> None:
+    folder = copy("verilog")
+    path = next(folder.glob("rtl/*layer_0*"))
+    path.write_text(path.read_text().replace("endmodule", "endmodul"))
+    code, statuses, reasons = verify(folder)
+    assert (code, statuses[0]) == (1, "failed")
+    assert path.name in reasons[0]
+    assert "syntax error" in reasons[3]
+
+
 def test_another_model_is_noticed(copy: Callable[[str], Path], tmp_path: Path) -> None:
     save_model(make_model(features=3, layer_widths=[8, 9], seed=5), tmp_path / "other.pth")
     folder = copy("json")
