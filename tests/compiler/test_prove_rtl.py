@@ -130,6 +130,21 @@ def test_outputs_called_like_nets_are_proven(target: str, tmp_path: Path) -> Non
     assert finding.comparisons >= 4
 
 
+@pytest.mark.parametrize("target", HDL_TARGETS)
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_a_choice_by_a_constant_is_proven(chosen: int, target: str, tmp_path: Path) -> None:
+    """It stays in the graph where the chosen word is narrower than the other one."""
+    need_for_target(target)
+    graph = LutGraph("network", ["input", "logic", "output"])
+    narrow, wide = (graph.add(Input(f"x{bits}", bits), origin=Origin("input", bits)) for bits in (1, 3))
+    select = graph.add(Const(chosen), origin=Origin("logic", 0))
+    word = graph.add(Mux(), (select, narrow, wide), origin=Origin("logic", 1))
+    graph.add(Output("y"), (word,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "none")
+    finding = prove_netlist(emit(scheduled, TARGETS[target], "net"), scheduled, graph, tmp_path)
+    assert finding.comparisons >= 3
+
+
 def test_nets_called_almost_like_those_of_ghdl_are_proven(tmp_path: Path) -> None:
     """GHDL calls its own wires ``n12_o``."""
     need_for_target("vhdl")

@@ -148,6 +148,8 @@ def _expression(statement: Statement) -> str:
             return f"to_bit({_word(operands[1], widest)} > {_word(operands[0], widest)})"
         case Mux():
             width = max(value_width(operands[1]), value_width(operands[2]))
+            if isinstance(operands[0], Const):  # '0' = '1' is of no certain type
+                return _same_type(operands[1 + operands[0].value], width)
             select = f"{_value(operands[0])} = '1'"
             return f"{_same_type(operands[2], width)} when {select} else {_same_type(operands[1], width)}"
     raise not_expanded("VHDL", op, statement.origin)
