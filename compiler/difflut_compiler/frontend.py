@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ OBSERVED_STAGES = (BaseLUTLayer, ConvolutionalLayer, OrPool2d)
 """The stages whose wiring is seen at work; others are taken at their word."""
 VALUES_AT_ONCE = 1 << 24
 """Bits that a stage is given in one go while its wiring is observed, to bound the memory that takes."""
+VOTE_SAMPLES, VOTE_SEED = 64, 64
 
 BankNets = Mapping[str, Sequence[Sequence[int]]]
 """The nets of the output bits of every bank, by the name of its stage."""
@@ -63,6 +65,22 @@ class LoadedModel:
                 elif name in bank_nets:
                     answers.append(LayerAnswers(name, bank_nets[name][0], _as_bools(bits.flatten(1)), None, None))
         return answers
+
+    def check_votes(self, graph: LutGraph, count_nets: Sequence[int], bank_nets: BankNets) -> None:
+        """The output layer counts for every class the bits that the graph counts, seen on random bits.
+
+        The vectors show that only of bits that are not the same on all of them.
+        """
+        *_, last_banks = bank_nets.values()
+        nets, column_of = np.unique(np.array(last_banks[-1]), return_inverse=True)
+        bits = np.random.default_rng(VOTE_SEED).integers(0, 2, (VOTE_SAMPLES, len(nets)))
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # classes of fewer votes, which all can see
+            votes = self.model.output_layer.sum_groups(torch.from_numpy(bits[:, column_of]).to(torch.float32)).numpy()
+        for number, net in enumerate(count_nets):
+            voters = np.array(graph.node(net).operands, dtype=np.int64)
+            columns = np.searchsorted(nets, voters[np.isin(voters, nets)])
+            if len(columns) < len(voters) or not np.array_equal(votes[:, number], bits[:, columns].sum(axis=1)):
+                raise MismatchError(f"graph and model differ in the bits that vote for class {number}")
 
     def answers(self, inputs: NDArray[np.int64]) -> ModelAnswers:
         """Eval-mode votes and classes for integer inputs ``(samples, features)``."""

@@ -18,7 +18,7 @@ from difflut_compiler.graph_file import read_graph
 from difflut_compiler.ops import Output
 from difflut_compiler.vectors import Vectors, make_vectors
 from difflut_compiler.verify import ladder
-from difflut_compiler.verify.certificate import Rung, climb, not_checked
+from difflut_compiler.verify.certificate import Finding, Rung, climb, not_checked
 
 GRAPH_SUFFIX = ".json"
 
@@ -74,9 +74,12 @@ def _from_model(
     vectors = make_vectors(lowered, data.inputs if data is not None else None)
     answers = loaded.answers(vectors.inputs)
     layers = loaded.layer_answers(vectors.made, bank_nets)
-    first_rung = climb(
-        1, lambda: ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, layers, vectors.describe())
-    )
+
+    def check() -> Finding:
+        loaded.check_votes(lowered, count_nets, bank_nets)
+        return ladder.check_lowering(lowered, count_nets, vectors.inputs, answers, layers, vectors.describe())
+
+    first_rung = climb(1, check)
     expected = {"class_index": answers.class_index}
     if scores:
         for number, (net, votes) in enumerate(zip(count_nets, answers.class_counts.T, strict=True)):

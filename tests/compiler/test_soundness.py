@@ -22,7 +22,8 @@ from difflut.layers import (
     WiredBank,
 )
 from difflut.rules import Pins, WiredPins
-from difflut_compiler import frontend
+from difflut.utils.modules import GroupSum
+from difflut_compiler import frontend, lower
 from difflut_compiler.circuits.blif import Circuit
 from difflut_compiler.driver import CompileRequest, compile_model
 from difflut_compiler.emit import emit
@@ -317,6 +318,31 @@ def test_wrong_windows_fail_the_first_rung(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(OrPool2d, "wired_banks", lose_last_pixel)
     with pytest.raises(MismatchError, match=r"layers\.1 does not pool the bits"):
         read_reference(tmp_path / "model.pth", "net", None)
+
+
+def test_a_vote_for_another_class_fails_the_first_rung(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also if it is of bits that are the same on all vectors, as those of rare patterns are."""
+    model = make_model()
+    luts = model.lut_layers()[-1].bank.get_parameter("luts")
+    with torch.no_grad():
+        luts[:] = -1
+        luts[:, 0] = 1
+    save_model(model, tmp_path / "model.pth")
+    first_rung = read_reference(tmp_path / "model.pth", "net", None).first_rung
+    assert first_rung.status == "passed"
+    lower_sum = lower._LOWERINGS[GroupSum]
+
+    def swap_votes(state: lower.Lowering, name: str, group_sum: GroupSum) -> None:
+        state.bits[0], state.bits[-1] = state.bits[-1], state.bits[0]
+        lower_sum(state, name, group_sum)
+        state.bits[0], state.bits[-1] = state.bits[-1], state.bits[0]
+
+    monkeypatch.setitem(lower._LOWERINGS, GroupSum, swap_votes)
+    first_rung = read_reference(tmp_path / "model.pth", "net", None).first_rung
+    assert (first_rung.status, first_rung.reason) == (
+        "failed",
+        "graph and model differ in the bits that vote for class 0",
+    )
 
 
 # -- names from a graph file -------------------------------------------------------------------------------------------
