@@ -14,6 +14,7 @@ import math
 import mmap
 import threading
 from functools import lru_cache
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -27,39 +28,55 @@ KEPT_PER_USED = 2
 
 
 class BufferPool:
-    """Buffers that wait for another tensor of their size. Tensors may go away in any thread, and at any time."""
+    """Buffers that wait for another tensor of their size. Tensors may go away in any thread, and at any time.
+
+    That may be while the pool is at work: Python collects garbage when it likes. So what comes back is queued first.
+    """
 
     def __init__(self) -> None:
-        self.kept: dict[int, list[Tensor]] = {}  # by size, the one that was used last at the end
+        self.kept: dict[int, list[Tensor]] = {}  # by size, the one that was used last at the end; no list is empty
         self.bytes_kept = self.bytes_in_use = self.most_bytes_in_use = 0
-        self._lock = threading.RLock()
+        self._returned: SimpleQueue[Tensor] = SimpleQueue()
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> Tensor:
         """Return a buffer of `size` bytes, whatever it holds."""
         with self._lock:
+            self._collect()
             self.bytes_in_use += size
             self.most_bytes_in_use = max(self.most_bytes_in_use, self.bytes_in_use)
-            waiting = self.kept.get(size)
-            if waiting:
+            if size in self.kept:
                 self.bytes_kept -= size
-                return waiting.pop()
+                return self._pop(size, -1)
         return _allocate(size)
 
     def give_back(self, buffer: Tensor) -> None:
         """Keep a buffer that nothing reads any more, instead of some of the size that waits longest if need be."""
-        size = buffer.numel()
-        with self._lock:
+        self._returned.put(buffer)
+        if self._lock.acquire(blocking=False):  # else whoever takes the next one collects this one
+            try:
+                self._collect()
+            finally:
+                self._lock.release()
+
+    def _collect(self) -> None:
+        while not self._returned.empty():
+            buffer = self._returned.get()
+            size = buffer.numel()
             self.bytes_in_use -= size
             self.bytes_kept += size
-            waiting = self.kept.pop(size, [])
-            waiting.append(buffer)
-            self.kept[size] = waiting  # now the last of the sizes
-            while self.bytes_kept > KEPT_PER_USED * self.most_bytes_in_use:
-                oldest, others = next(iter(self.kept.items()))
-                self.bytes_kept -= oldest
-                others.pop(0)
-                if not others:
-                    del self.kept[oldest]
+            self.kept[size] = [*self.kept.pop(size, []), buffer]  # now the last of the sizes
+        while self.bytes_kept > KEPT_PER_USED * self.most_bytes_in_use:
+            oldest = next(iter(self.kept))
+            self.bytes_kept -= oldest
+            self._pop(oldest, 0)
+
+    def _pop(self, size: int, place: int) -> Tensor:
+        buffers = self.kept[size]
+        buffer = buffers.pop(place)
+        if not buffers:
+            del self.kept[size]
+        return buffer
 
 
 def _allocate(size: int) -> Tensor:

@@ -479,6 +479,40 @@ def test_buffers_of_several_sizes_come_again(monkeypatch: pytest.MonkeyPatch) ->
     assert rounds[1] == rounds[2] == rounds[0]
 
 
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 5)), min_size=5, max_size=60))
+def test_the_pool_keeps_account_of_its_buffers(requests: list[tuple[int, int]]) -> None:
+    pool, taken = buffers.BufferPool(), []
+    for megabytes, to_return in requests:
+        taken.append(pool.take(megabytes << 20))
+        for buffer in taken[:to_return]:
+            pool.give_back(buffer)
+        del taken[:to_return]
+        assert pool.bytes_in_use == sum(buffer.numel() for buffer in taken)
+        assert pool.bytes_kept == sum(size * len(kept) for size, kept in pool.kept.items())
+        assert pool.bytes_kept <= 2 * pool.most_bytes_in_use
+        assert all(buffer.numel() == size for size, kept in pool.kept.items() for buffer in kept)
+        assert all(pool.kept.values())
+
+
+def test_buffers_that_come_back_while_the_pool_is_at_work_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage may be collected in the middle of anything, and in the same thread."""
+    pool = buffers.BufferPool()
+    garbage = [pool.take(1 << 20) for _ in range(4)]
+    pop = pool._pop
+
+    def pop_in_between(size: int, place: int) -> Tensor:
+        while garbage:
+            pool.give_back(garbage.pop())
+        return pop(size, place)
+
+    monkeypatch.setattr(pool, "_pop", pop_in_between)
+    pool.give_back(garbage.pop())
+    pool.take(1 << 20)
+    assert not garbage
+    pool.give_back(pool.take(1 << 20))
+    assert (pool.bytes_in_use, pool.bytes_kept) == (1 << 20, 3 << 20)
+
+
 def test_answers_in_used_memory_stay_right() -> None:
     """Wide layers, whose results come from the pool, several steps after each other."""
     case = Case(2, 1, 600, nodes=600)
