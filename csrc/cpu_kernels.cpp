@@ -673,7 +673,7 @@ void differentiate_choice(const float* gains, const float* logits, float* out, i
     Lanes total = {}, mean = {};
     for (int64_t k = 0; k < choices; k += LANES) {
       const Lanes logit = load_some(row + k, choices - k, nothing);
-      const Lanes weight = logit > nothing ? exp_of_negative((logit - largest) * sharpness) : Lanes{};
+      const Lanes weight = logit == nothing ? Lanes{} : exp_of_negative((logit - largest) * sharpness);
       total += weight;
       mean += weight * load_some(gain + k, choices - k, Lanes{});
       store_some(result + k, choices - k, weight);

@@ -216,10 +216,10 @@ inline __attribute__((always_inline)) Lanes add_where(uint16_t bits, Lanes sum, 
 #endif
 }
 
-// The exponential function of numbers up to 0, within 2e-7 of the result; below -87 it is that of -87.
+// The exponential function of numbers up to 0, within 2e-7 of the result; below -87 it is that of -87. A NaN stays one.
 inline __attribute__((always_inline)) Lanes exp_of_negative(Lanes x) {
   const Lanes shift = Lanes{} + 12582912.0f;  // 1.5 * 2**23: adding it rounds to an integer
-  x = x > -87.0f ? x : Lanes{} - 87.0f;
+  x = x < -87.0f ? Lanes{} - 87.0f : x;
   const Lanes power = (x * 1.44269504f + shift) - shift;
   const Lanes rest = (x - power * 0.693359375f) + power * 2.12194440e-4f;
   Lanes sum = rest * (1.0f / 720) + (1.0f / 120);

@@ -92,6 +92,13 @@ class InputFormat:
         rounded = self.quantize(data)
         return ((data.amin(0) < data.amax(0)) & (rounded.amin(0) == rounded.amax(0))).nonzero().flatten().tolist()
 
+    def find_clipped(self, data: Tensor) -> list[int]:
+        """Return the features of `data` (samples, features) with values beyond the ends of this format."""
+        ends = torch.stack((data.amin(0), data.amax(0))).to(torch.float64)
+        codes = torch.round(ends / self.scale)
+        is_beyond = (codes < self.min_integer) | (codes > self.max_integer)
+        return is_beyond.any(0).nonzero().flatten().tolist()
+
     def find_coarse(self, data: Tensor) -> list[int]:
         """Return the features of `data` (samples, features) that keep few of their values in this format.
 

@@ -36,7 +36,8 @@ def load_csv(path: Path, *, label_column: str | int = -1, test_fraction: float =
     header = isinstance(label_column, str) or is_header(rows[0][1], column)
     samples = rows[1:] if header else rows
     names = rows[0][1] if header else [str(index) for index in range(len(rows[0][1]))]
-    x = torch.tensor([parse_features(path, line, cells, names, column) for line, cells in samples])
+    features = [parse_features(path, line, cells, names, column) for line, cells in samples]
+    x = torch.tensor(features, dtype=torch.float32)
     labels = [parse_label(path, line, cells[column], names[column]) for line, cells in samples]
     class_names = _sort_classes(labels)
     numbers = {name: index for index, name in enumerate(class_names)}

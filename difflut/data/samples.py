@@ -69,7 +69,8 @@ def _load_csv(path: Path, features: int, class_names: list[str], label_column: s
     header = (label is not None and isinstance(label_column, str)) or is_header(rows[0][1], label)
     names = rows[0][1] if header else [str(index) for index in range(width)]
     lines = rows[1:] if header else rows
-    x = torch.tensor([parse_features(path, line, cells, names, label) for line, cells in lines])
+    table = [parse_features(path, line, cells, names, label) for line, cells in lines]
+    x = torch.tensor(table, dtype=torch.float32)
     if label is None or not class_names:
         return Samples(x.reshape(len(lines), features), None)
     numbers = {name: number for number, name in enumerate(class_names)}

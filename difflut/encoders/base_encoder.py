@@ -88,7 +88,7 @@ class BaseEncoder(nn.Module, ABC):
         ------
         ValueError : the data are empty or not finite.
         """
-        values = flatten_samples(x).to("cpu", torch.float64)  # the same thresholds wherever the data are
+        values = flatten_samples(x).detach().to("cpu", torch.float64)  # the same thresholds wherever the data are
         if values.numel() == 0 or not torch.isfinite(values).all():
             raise ValueError(f"{type(self).__name__} needs data to fit that are finite and not empty.")
         if self.feature_wise:
@@ -144,5 +144,5 @@ class BaseEncoder(nn.Module, ABC):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         saved = state_dict.get(prefix + "thresholds")
         if not self.is_fitted and saved is not None and saved.shape[1:] == self.thresholds.shape[1:]:
-            self.thresholds = torch.empty_like(saved)  # make room: the number of features is known only now
+            self.thresholds = self.thresholds.new_empty(saved.shape)  # the number of features is known only now
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -78,11 +78,18 @@ class BufferPool:
             del self.kept[size]
         return buffer
 
+    def clear(self) -> None:
+        """Give all memory that waits back to the operating system, and forget how much was in use at once."""
+        with self._lock:
+            self.kept.clear()
+            self.bytes_kept = 0
+            self.most_bytes_in_use = self.bytes_in_use
+
 
 def _allocate(size: int) -> Tensor:
     """Return new memory, of large pages if it is large: rows of a tensor lie far apart, on too many small pages."""
     if size < LARGE_PAGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
-        return torch.empty(size, dtype=torch.uint8)
+        return torch.empty(size, dtype=torch.uint8, device="cpu")
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # a kernel without them
         memory.madvise(mmap.MADV_HUGEPAGE)
@@ -93,11 +100,11 @@ POOL = BufferPool()
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return a tensor as `torch.empty` does, on memory of the pool if it is large."""
+    """Return a tensor as `torch.empty` does, on memory of the pool if it is large; always one of the CPU."""
     count = math.prod(shape)
     size = count * dtype.itemsize
     if size < SMALLEST_BYTES:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     buffer = POOL.take(size)
     lent = _lent_type(size).from_address(buffer.data_ptr())
     lent.buffer = buffer

@@ -124,7 +124,7 @@ def sum_entries(grad: Tensor, address: Tensor, n: int) -> Tensor:
     padded = _pad(grad)
     nodes, batch = address.shape
     outputs = grad.shape[0] // nodes
-    result = torch.empty(nodes, outputs, 2**n)
+    result = empty(nodes, outputs, 2**n)
     run_kernel("dl_sum_entries", n, padded, address, result, nodes, outputs, batch)
     return result
 
@@ -212,7 +212,7 @@ def correlate(
     """
     _check_indices(candidates, features.shape[0])
     padded, padded_grad = _pad(features), _pad(grad)
-    result = torch.empty(candidates.shape)
+    result = empty(*candidates.shape)
     sizes = (features.shape[0], candidates.shape[2])
     kind, weights = _find_weights(kind, table)
     arguments = _rule_arguments(padded_grad, weights, address, padded, wiring)
@@ -230,7 +230,7 @@ def differentiate_choice(gains: Tensor, logits: Tensor, tau: float) -> Tensor:
 
 def choose(logits: Tensor, candidates: Tensor) -> Tensor:
     """Return int64 (nodes, n): the candidate with the largest logit, the first of equals."""
-    chosen = torch.empty(candidates.shape[:2], dtype=torch.int64)
+    chosen = candidates.new_empty(candidates.shape[:2])
     run_kernel("dl_choose", logits, candidates, chosen, chosen.numel(), candidates.shape[2])
     return chosen
 
@@ -287,6 +287,8 @@ def run_kernel(name: str, *arguments: Tensor | ctypes.Structure | float | None) 
 
 
 def _check_indices(indices: Tensor, limit: int) -> None:
+    if indices.dtype != torch.int64:
+        raise TypeError(f"Pins are wired by indices of type {indices.dtype}; they must be torch.int64.")
     if not _library().dl_all_below(indices.data_ptr(), indices.numel(), limit):
         raise IndexError(f"A pin is wired to an input that does not exist; there are {limit}.")
 

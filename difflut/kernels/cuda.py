@@ -102,7 +102,7 @@ def sum_entries(grad: Tensor, address: Tensor, n: int) -> Tensor:
     nodes, padded = address.shape
     warps = min(WARPS, 2**8 // 2**n)  # 32 KiB of shared memory
     slices, size = _slice(rows, batch)
-    parts = torch.empty(slices, rows * 2**n, device=grad.device)
+    parts = torch.empty(slices, rows * 2**n, dtype=torch.float32, device=grad.device)
     arguments = (grad, address, parts, rows, rows // nodes, batch, padded, size)
     grid = (-(-rows // warps), slices)
     kernels = table_kernels(n, grad.dtype)
@@ -115,7 +115,7 @@ def expect_table_gradient(kind: int, grad: Tensor, table: Tensor, features: Tens
     rows, batch = grad.shape
     nodes, n = wiring.shape
     slices, size = _slice(rows, batch)
-    parts = torch.empty(slices, rows * 2**n, device=grad.device)
+    parts = torch.empty(slices, rows * 2**n, dtype=torch.float32, device=grad.device)
     arguments = (grad, features, wiring, parts, rows, rows // nodes, features.shape[0], batch, size)
     grid = (-(-rows // WARPS), slices, max(1, 2**n // 64))  # a warp sums 64 entries
     _launch(table_kernels(n, grad.dtype), "dl_expect_table_gradient", grid, *arguments)
@@ -178,7 +178,7 @@ def correlate(
         width = pin_grad.shape[1]
         groups = -(-choices // 16)
         slices, size = _slice(pins * groups, width)
-        parts.append(torch.empty(slices, pins * choices, device=grad.device))
+        parts.append(torch.empty(slices, pins * choices, dtype=torch.float32, device=grad.device))
         sizes = (pins, choices, inputs, batch, begin, width, size)
         grid = (-(-pins // WARPS), groups, slices)
         _launch(row_kernels(grad.dtype), "dl_correlate", grid, pin_grad, features, candidates, parts[-1], *sizes)

@@ -44,7 +44,7 @@ class WiredBank:
     pins : int64 (luts, bank.input_dim); what each pin reads: an output bit of the wired bank before, or for the first
         one of a stage an input bit of the stage; -1 is the constant 0.
     names : what each look-up table is called in hardware, beside its number: lower-case words and digits joined by
-        underscores, for whom reads the hardware. None if numbers say enough.
+        underscores, for whoever reads the hardware. None if numbers say enough.
     """
 
     bank: TableBank

@@ -66,7 +66,7 @@ class BaseLUTModel(nn.Module, ABC):
         self.config = copy.deepcopy(config)
         self._built = copy.deepcopy(self.config)
         arguments = dict(self.config.describe_encoder())
-        with blaming("encoder_config"):
+        with blaming("encoder_config"), _single_precision():
             self.encoder = REGISTRY.get_encoder(arguments.pop("name"))(**arguments)
         if not self.encoder.flatten:
             raise ConfigError("The encoder has flatten false; a network of look-up tables needs flat bits.")
@@ -131,7 +131,7 @@ class BaseLUTModel(nn.Module, ABC):
 
         The input format is inferred if the config has none; then the thresholds are those of the quantised data. All
         features share the format, so the largest decides how fine it is: a UserWarning names features that vary but
-        become constant in it, and, if it is inferred, those that keep few of their values.
+        become constant in it, and those that keep few of their values if it is inferred, or reach beyond it if not.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class BaseLUTModel(nn.Module, ABC):
         ConfigError : the data have more features than a model may have.
         """
         self._check_samples(data)
-        data = flatten_samples(data)
+        data = flatten_samples(data).detach()
         if data.numel() == 0 or not torch.isfinite(data).all():
             raise DataError("The data to fit an encoder must be finite and not empty.")
         if self.config.input_size not in (None, data.shape[1]):
@@ -342,8 +342,10 @@ class BaseLUTModel(nn.Module, ABC):
     def _warn_of_lost_features(self, data: Tensor, is_inferred: bool) -> None:
         form = self.input_format
         constant = form.find_constant(data)
-        coarse = [one for one in form.find_coarse(data) if one not in constant] if is_inferred else []
-        for features, loss in ((constant, "become constant"), (coarse, "keep few of their values")):
+        others = form.find_coarse(data) if is_inferred else form.find_clipped(data)
+        others = [one for one in others if one not in constant]
+        loss_of_others = "keep few of their values" if is_inferred else "are cut off at its ends"
+        for features, loss in ((constant, "become constant"), (others, loss_of_others)):
             if features:
                 names = ", ".join(map(str, features[:_NAMED_FEATURES])) + ", ..." * (len(features) > _NAMED_FEATURES)
                 warnings.warn(
@@ -363,7 +365,9 @@ class BaseLUTModel(nn.Module, ABC):
         self.on_runtime_update()
 
     def _add_layers(self, input_size: int) -> None:
-        self.layers.extend(self.build_layers(input_size))
+        device = self.encoder.thresholds.device  # where the model was moved before it had layers
+        with _single_precision():
+            self.layers.extend(layer.to(device) for layer in self.build_layers(input_size))
         width = self.lut_layers()[-1].output_width
         with blaming("the output layer"):
             self.output_layer.check_votes(width)
@@ -374,6 +378,17 @@ class BaseLUTModel(nn.Module, ABC):
         for _, stage in self.stages():
             features = stage(features)
         return features
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """Make new numbers float32 for a while, as bits of encoders are, whatever the default type of the program."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager

@@ -53,19 +53,33 @@ def save_model(model: BaseLUTModel, path: str | Path, *, compact: bool = False) 
     RuntimeError : the model's encoder is not fitted.
     ConfigError : the configuration was changed to one that `load_model` would refuse, or holds what a file cannot,
         such as a function; nothing is written.
+    CheckpointError : `load_model` would refuse the weights, for their type or because they are not finite; nothing is
+        written.
     OSError : the file cannot be written.
     """
     if not model.encoder.is_fitted:
         raise RuntimeError("The model has no thresholds yet; call fit_encoder() before saving it.")
     config = model.describe().to_dict()
     check_plain("config", config)
+    state = model.state_dict()
+    _check_numbers(state)
     content = {
         "format": FORMAT,
         "version": VERSION,
         "config": config,
-        "state": {name: _pack(tensor, compact) for name, tensor in model.state_dict().items()},
+        "state": {name: _pack(tensor, compact) for name, tensor in state.items()},
     }
     write_archive(content, Path(path))
+
+
+def _check_numbers(state: dict[str, Tensor]) -> None:
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            continue
+        if tensor.dtype not in (torch.float32, *_NARROWER[torch.float32]):
+            raise CheckpointError(f"{name} has type {tensor.dtype}, which no model file holds; use model.float().")
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{name} holds values that are not finite.")
 
 
 def _pack(tensor: Tensor, compact: bool) -> Tensor:
@@ -153,9 +167,7 @@ def _check_state(state: dict[Any, Any], expected: dict[str, tuple[tuple[int, ...
 
 
 def _check_values(model: BaseLUTModel) -> None:
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{name} holds values that are not finite.")
+    _check_numbers(model.state_dict())
     thresholds = model.encoder.thresholds
     if (thresholds[:, 1:] < thresholds[:, :-1]).any():
         raise CheckpointError("encoder.thresholds is not ascending.")

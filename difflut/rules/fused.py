@@ -35,6 +35,10 @@ def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = 
     """Return the answers (num_nodes, outputs, batch), from a kernel if there is one for these tensors.
 
     Autocast has no effect unless `may_round`: a pin below 0.5 might become 0.5, which is a 1.
+
+    Raises
+    ------
+    ValueError : there is no table of 2**n entries for each node.
     """
     if isinstance(pins, Tensor):
         nodes, n = pins.shape[:2]
@@ -42,8 +46,11 @@ def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = 
         wired = WiredPins(pins.flatten(0, 1), wiring)
     else:
         wired = pins
+    nodes, n = wired.wiring.shape
+    if table.dim() != 3 or (table.shape[0], table.shape[2]) != (nodes, 2**n):  # kernels read as many entries
+        raise ValueError(f"Tables of shape {tuple(table.shape)} do not fit {nodes} nodes with {n} pins each.")
     features = _choose_row_type(table, wired.features, may_round)
-    if not chosen_for(wired.wiring.shape[1], table, rows=(features,)):
+    if not chosen_for(n, table, rows=(features,)):
         return rule.twin(table, gather_pins(pins))
     reads_only_bits = rule.reads_entries and rule.diagonal is not None and wired.routing is None
     if not reads_only_bits:  # several kernels read them
@@ -118,7 +125,7 @@ class _Fused(torch.autograd.Function):
         ctx.tau = tau
         ctx.rule = rule
         answers: Tensor = values.view(*table.shape[:2], features.shape[1])
-        return answers
+        return answers.detach()  # autograd would let nobody change a view in place, as nn.ReLU(inplace=True) does
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -63,7 +63,7 @@ def train(
     ------
     ConfigError : the configuration does not fit the data or the run to resume, or `out_dir` cannot be used.
     DataError : the data cannot be used.
-    CheckpointError : the run to resume cannot be read.
+    CheckpointError : the run to resume cannot be read, or weights have become infinite or NaN.
     JobError : another process of the job has died.
     """
     out_dir = Path(out_dir)

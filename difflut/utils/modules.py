@@ -118,7 +118,7 @@ class GroupSum(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         saved = state_dict.get(prefix + "permutation")
         if self.permutation is not None and not len(self.permutation) and saved is not None:
-            self.permutation = torch.empty_like(saved)  # make room: the number of features is known only now
+            self.permutation = self.permutation.new_empty(saved.shape)  # the number of features is known only now
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -20,7 +20,7 @@ def make_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def draw_counted(counter: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def draw_counted(counter: Tensor, like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return uniform numbers in [0, 1) of the shape and on the device of `like`, and count the draw.
 
     They are a function of `counter` (int64, 0-d) alone, on a CPU of its lower 32 bits alone; see `start_of_process`.

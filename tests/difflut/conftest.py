@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -34,6 +34,14 @@ def _make_model(**changes: Any) -> SimpleFeedForward:
     model = SimpleFeedForward(_make_config(**changes))
     model.fit_encoder(torch.randn(40, 5, generator=torch.Generator().manual_seed(7)))
     return model
+
+
+@pytest.fixture(params=[torch.float64, torch.bfloat16], ids=str)
+def default_type(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
+    """A type that new tensors have in this test instead of float32, as in a program that sets one."""
+    torch.set_default_dtype(request.param)
+    yield request.param
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture

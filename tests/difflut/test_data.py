@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difflut.data import Dataset, load_dataset, shift_images, split_stratified
+from difflut.data import Dataset, load_dataset, load_samples, shift_images, split_stratified
 from difflut.errors import DataError
 
 
@@ -142,6 +142,15 @@ def test_csv_with_and_without_header(tmp_path: Path) -> None:
     assert rows_of(load_dataset("csv", tmp_path / "headed.csv", label_column="label")) == ROWS
     numbered = write_csv(tmp_path / "numbered.csv", "0,1,label", *BODY)
     assert rows_of(load_dataset("csv", numbered, label_column="label")) == ROWS
+
+
+def test_csv_numbers_are_float32_whatever_the_default_type(tmp_path: Path, default_type: torch.dtype) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("0.1,a\n0.2,b\n0.3,a\n0.4,b\n")
+    assert torch.get_default_dtype() == default_type
+    assert {load_dataset("csv", path).x_train.dtype, load_samples(str(path), 1, ["a", "b"]).features.dtype} == {
+        torch.float32
+    }
 
 
 def test_csv_label_column_by_index_and_integer_classes_in_numeric_order(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import statistics
 from collections.abc import Callable
@@ -255,6 +256,23 @@ def test_thresholds_load_into_an_unfitted_encoder(name: str) -> None:
     fresh.load_state_dict(fitted.state_dict())
     assert fresh.is_fitted
     assert torch.equal(fresh(data), fitted(data))
+
+
+@pytest.mark.filterwarnings("ignore:.*is a no-op:UserWarning")  # nothing is copied to the meta device
+@pytest.mark.parametrize("name", ALL)
+def test_thresholds_load_in_the_type_and_to_the_device_of_the_encoder(name: str) -> None:
+    state = REGISTRY.get_encoder(name)(num_bits=3).fit(sample_data()).state_dict()
+    for device, dtype in (("meta", torch.float32), ("cpu", torch.float64)):
+        fresh = REGISTRY.get_encoder(name)(num_bits=3).to(device, dtype)
+        fresh.load_state_dict(state)
+        assert (fresh.thresholds.device.type, fresh.thresholds.dtype) == (device, dtype)
+
+
+def test_thresholds_do_not_remember_how_the_data_were_made() -> None:
+    data = sample_data()
+    encoder = ThermometerEncoder(3).fit(data * torch.ones(4, requires_grad=True))
+    assert not encoder.thresholds.requires_grad
+    assert torch.equal(copy.deepcopy(encoder).thresholds, ThermometerEncoder(3).fit(data).thresholds)
 
 
 @pytest.mark.parametrize("name", ALL)

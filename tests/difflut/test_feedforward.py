@@ -13,7 +13,7 @@ from torch import Tensor
 
 from difflut.errors import ConfigError, DataError
 from difflut.layers import LearnableLayer
-from difflut.models import ModelConfig, SimpleFeedForward, build_model
+from difflut.models import ModelConfig, SimpleFeedForward, build_model, load_model, save_model
 from difflut.models.publish import freeze_model
 from difflut.nodes import ProbabilisticNode
 from difflut.registry import REGISTRY
@@ -126,6 +126,41 @@ def test_layers_exist_early_if_the_input_size_is_known(make_config: ConfigMaker)
     for name, value in early.state_dict().items():
         assert torch.equal(value, late.state_dict()[name])
     assert early.config == late.config
+
+
+def test_layers_are_built_where_the_model_is(make_config: ConfigMaker) -> None:
+    model = SimpleFeedForward(make_config()).to("meta")
+    model.fit_encoder(torch.rand(10, 5))
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
+
+
+@pytest.mark.parametrize("node_type", REGISTRY.list_nodes())
+def test_models_do_not_depend_on_the_default_type_of_a_program(
+    make_config: ConfigMaker, tmp_path: Path, node_type: str, default_type: torch.dtype
+) -> None:
+    config = make_config(node_type=node_type, layer_type="learnable", runtime={"flip_probability": 0.1})
+    data = torch.rand(30, 5, dtype=torch.float32, generator=torch.Generator().manual_seed(1))
+    models = []
+    for dtype in (torch.float32, default_type):
+        torch.set_default_dtype(dtype)
+        models.append(SimpleFeedForward(config))
+        models[-1].fit_encoder(data)
+        save_model(models[-1], tmp_path / f"{dtype}.pth")
+        models[-1](data).square().sum().backward()
+    assert torch.equal(load_model(tmp_path / "torch.float32.pth").class_counts(data), models[0].class_counts(data))
+    assert (tmp_path / f"{default_type}.pth").read_bytes() == (tmp_path / "torch.float32.pth").read_bytes()
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.equal(one.grad, other.grad)
+    assert torch.get_default_dtype() == default_type
+
+
+def test_data_that_were_computed_fit_as_others_do(make_config: ConfigMaker) -> None:
+    data = torch.rand(10, 5)
+    model = SimpleFeedForward(make_config())
+    model.fit_encoder(data * torch.ones(5, requires_grad=True))
+    assert not model.encoder.thresholds.requires_grad
 
 
 def test_images_are_flattened(make_config: ConfigMaker) -> None:

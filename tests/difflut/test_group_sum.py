@@ -84,6 +84,7 @@ def test_bad_inputs() -> None:
         GroupSum(4)(torch.ones(8))
 
 
+@pytest.mark.filterwarnings("ignore:.*is a no-op:UserWarning")  # nothing is copied to the meta device
 def test_a_permutation_is_drawn_once_and_travels_with_the_state() -> None:
     x = torch.rand(5, 12, generator=torch.Generator().manual_seed(0))
     first, second, other = (GroupSum(3, use_randperm=True, seed=seed) for seed in (1, 1, 2))
@@ -100,6 +101,9 @@ def test_a_permutation_is_drawn_once_and_travels_with_the_state() -> None:
     fresh = GroupSum(3, use_randperm=True, seed=3)
     fresh.load_state_dict(other.state_dict())
     assert torch.equal(fresh(x), other(x))
+    elsewhere = GroupSum(3, use_randperm=True).to("meta")
+    elsewhere.load_state_dict(other.state_dict())
+    assert elsewhere.order(12).device.type == "meta"
     with pytest.raises(ValueError, match="permutation is of 12 features, not of 15"):
         first(torch.rand(2, 15))
     first.permutation = torch.zeros(12, dtype=torch.int64)

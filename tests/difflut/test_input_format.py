@@ -143,6 +143,18 @@ def test_features_that_a_format_loses_are_found() -> None:
     assert InputFormat(24, True, 2.0**-8).find_coarse(table) == []
 
 
+def test_features_beyond_the_ends_of_a_format_are_found() -> None:
+    low, high = torch.zeros(6), torch.tensor([7.75, 7.8, 7.88, 8.0, 1.0, 3.0])
+    low[4:] = torch.tensor([-0.12, -0.13])
+    data = torch.stack((low, high))
+    form = InputFormat(5, False, 0.25)  # 0 to 7.75; up to half a step beyond is rounded, not cut off
+    assert form.find_clipped(data) == [2, 3, 5]
+    codes = torch.round(data.double() / 0.25)
+    assert (form.to_integers(data) != codes).any(0).nonzero().flatten().tolist() == [2, 3, 5]
+    assert InputFormat(6, True, 0.25).find_clipped(data) == [2, 3]
+    assert InputFormat.infer(data).find_clipped(data) == []
+
+
 @pytest.mark.parametrize("samples", [200, 25_000])
 @pytest.mark.parametrize(
     ("values", "kept", "found"), [(31, 15, True), (30, 15, False), (40, 16, False), (15, 15, False)]
@@ -165,6 +177,11 @@ def test_a_format_that_loses_features_is_warned_of(make_config: Callable[..., Mo
     own = {"bits": 24, "signed": True, "scale": 1.0}
     with pytest.warns(UserWarning, match=r"24 bits from -8.*e\+06 to 8.*e\+06 in steps of 1, .* become constant: 2 \("):
         SimpleFeedForward(make_config(input_format=own)).fit_encoder(draw_table())
-    SimpleFeedForward(make_config(input_format=own)).fit_encoder(table)
+    model = SimpleFeedForward(make_config(input_format=own))
+    model.fit_encoder(table)
+    table[:, 4] *= 1e4
+    with pytest.warns(UserWarning, match=r"24 bits .* are cut off at its ends: 4 \("):
+        model.fit_encoder(table)
+    table[:, 4] /= 1e4
     SimpleFeedForward(make_config()).fit_encoder(table / table.abs().amax(0))
     SimpleFeedForward(make_config()).fit_encoder((16 * torch.rand(50, 4)).floor())

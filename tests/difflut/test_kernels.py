@@ -174,6 +174,41 @@ def test_choices_are_first_of_equals() -> None:
             assert choose(logits, candidates).tolist() == [[1, 3], [6, 10]]
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("leaf", "value"), [(0, float("nan")), (2, float("nan")), (2, -float("inf"))])
+def test_a_weight_that_is_no_number_is_not_hidden(leaf: int, value: float, rule: Rule) -> None:
+    """Neither in a table nor among the logits of a choice, of which -inf means never."""
+    case = Case(3, 1, 20, choices=5)
+    with torch.no_grad():
+        case.leaves[leaf].flatten()[1] = value
+    for found, expected in zip(case.answer(rule, "cpu"), case.answer(rule, "torch"), strict=True):
+        assert torch.equal(found.isnan(), expected.isnan())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_default_type_of_a_program_does_not_matter(rule: Rule, default_type: torch.dtype) -> None:
+    for choices, leaves in product((0, 5), (slice(None), slice(1))):  # of all leaves, and of the table alone
+        torch.set_default_dtype(torch.float32)
+        case = Case(3, 2, 20, choices=choices)
+        case.leaves = case.leaves[leaves]
+        expected = case.answer(rule, "cpu")
+        torch.set_default_dtype(default_type)
+        for one, other in zip(case.answer(rule, "cpu"), expected, strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("implementation", ["torch", "cpu"])
+@pytest.mark.parametrize("rule", RULES)
+def test_answers_can_be_changed_in_place(rule: Rule, implementation: str) -> None:
+    case = Case(3, 2, 20)
+    with kernels.use(implementation):
+        first, second = rule(case.table, case.pins), rule(case.table, case.pins).flatten(0, 1).t()
+        expected = torch.autograd.grad(torch.relu(first - 0.5).sum(), case.leaves)
+        found = torch.autograd.grad(torch.relu_(second.sub_(0.5)).sum(), case.leaves)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
 @given(st.integers(1, 40), st.integers(0, 2**32))
 def test_choices_are_the_largest(choices: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -246,6 +281,19 @@ def test_wiring_to_an_input_that_does_not_exist_is_an_error() -> None:
         case.wiring[2, 1] = index
         with kernels.use("cpu"), pytest.raises(IndexError, match=f"there are {INPUTS}"):
             multilinear(case.table, case.pins)
+    case.wiring = case.wiring.int()
+    with kernels.use("cpu"), pytest.raises(TypeError, match=r"torch\.int32; they must be torch\.int64"):
+        multilinear(case.table, case.pins)
+
+
+@pytest.mark.parametrize("implementation", ["torch", "cpu"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("shape", [(7, 1, 4), (7, 1, 16), (6, 1, 8), (8, 1, 8), (7, 8)])
+def test_tables_that_do_not_fit_are_errors(rule: Rule, shape: tuple[int, ...], implementation: str) -> None:
+    case = Case(3, 1, 16)
+    for pins in (case.pins, case.pins.gather()):
+        with kernels.use(implementation), pytest.raises(ValueError, match="do not fit 7 nodes with 3 pins"):
+            rule(torch.rand(shape), pins)
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, while it traces
@@ -465,6 +513,19 @@ def test_no_more_memory_is_kept_than_twice_what_was_in_use_at_once(monkeypatch: 
     small = [buffers.empty(10) for _ in range(3)]
     assert len({tensor.data_ptr() for tensor in small}) == 3
     assert pool.bytes_in_use == 0
+
+
+def test_memory_can_be_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = buffers.BufferPool()
+    monkeypatch.setattr(buffers, "POOL", pool)
+    large = buffers.empty(1 << 21)
+    small = buffers.empty(1 << 20)
+    del large
+    assert (pool.bytes_in_use, pool.bytes_kept) == (1 << 22, 1 << 23)
+    pool.clear()
+    assert (pool.bytes_in_use, pool.bytes_kept, pool.kept) == (1 << 22, 0, {})
+    del small
+    assert (pool.bytes_in_use, pool.bytes_kept, pool.most_bytes_in_use) == (0, 1 << 22, 1 << 22)
 
 
 def test_buffers_of_several_sizes_come_again(monkeypatch: pytest.MonkeyPatch) -> None:

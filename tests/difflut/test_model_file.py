@@ -91,6 +91,25 @@ def test_what_could_not_be_loaded_is_not_saved(make_model: ModelMaker, tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_weights_of_another_type_are_not_saved(make_model: ModelMaker, tmp_path: Path, dtype: torch.dtype) -> None:
+    model = make_model()
+    with pytest.raises(CheckpointError, match=rf"thresholds has type {dtype}, .* model\.float\(\)"):
+        save_model(model.to(dtype), tmp_path / "model.pth")
+    assert not list(tmp_path.iterdir())
+    save_model(model.float(), tmp_path / "model.pth")
+    x = torch.randn(50, 5)
+    assert torch.equal(load_model(tmp_path / "model.pth").class_counts(x), model.class_counts(x))
+
+
+def test_weights_that_are_no_numbers_are_not_saved(make_model: ModelMaker, tmp_path: Path) -> None:
+    model = make_model()
+    model.lut_layers()[1].bank.get_parameter("luts").data[3, 0, 2] = NAN
+    with pytest.raises(CheckpointError, match=r"layers\.1\.bank\.luts holds values that are not finite"):
+        save_model(model, tmp_path / "model.pth")
+    assert not list(tmp_path.iterdir())
+
+
 def replace(content: dict[str, Any], path: str, value: object) -> None:
     """Set the entry at a path such as ``state/encoder.thresholds``."""
     *parents, last = path.split("/")

@@ -149,7 +149,7 @@ def test_weights_load_into_a_fresh_model(
         assert torch.equal(fresh.eval()(draw()), trained.eval()(draw()))
         assert fresh.state_dict().keys() == trained.state_dict().keys()
     refitted = make_model(node_type=node_type, layer_type=layer_type)
-    refitted.fit_encoder(100 * draw())
+    refitted.fit_encoder(0.1 * draw())
     refitted.load_weights(path)
     assert torch.equal(refitted.eval()(draw()), trained.eval()(draw()))
 
