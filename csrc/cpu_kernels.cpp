@@ -199,17 +199,31 @@ class Walk {
   }
 };
 
-// The walk over a wiring: the one from the last time, unless the wiring has changed.
+// Walks by the hash of what they go along: a wiring may lie elsewhere in every step.
+std::mutex walks_mutex;
+std::map<uint64_t, std::shared_ptr<const Walk>> known_walks;
+
+uint64_t hash_wiring(const int64_t* wiring, int64_t count) {
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += uint64_t(wiring[i] + 1) * (uint64_t(2 * i + 1) * 0x9e3779b97f4a7c15);
+  return sum;
+}
+
+// The walk over a wiring: the one from the last time, if there was one.
 std::shared_ptr<const Walk> find_walk(const int64_t* wiring, int64_t nodes, int n, int64_t inputs) {
-  static std::mutex mutex;
-  static std::map<const int64_t*, std::shared_ptr<const Walk>> known;
-  const std::lock_guard<std::mutex> lock(mutex);
-  std::shared_ptr<const Walk>& walk = known[wiring];
+  const uint64_t hash = hash_wiring(wiring, nodes * n);
+  const std::lock_guard<std::mutex> lock(walks_mutex);
+  std::shared_ptr<const Walk>& walk = known_walks[hash];
   if (!walk || !walk->is_of(wiring, nodes, n, inputs)) {
-    if (known.size() > MAX_WALKS) known.clear();
-    return known[wiring] = std::make_shared<Walk>(wiring, nodes, n, inputs);
+    if (known_walks.size() > MAX_WALKS) known_walks.clear();
+    return known_walks[hash] = std::make_shared<Walk>(wiring, nodes, n, inputs);
   }
   return walk;
+}
+
+void forget_walk(const int64_t* wiring, int64_t count) {
+  const std::lock_guard<std::mutex> lock(walks_mutex);
+  known_walks.erase(hash_wiring(wiring, count));
 }
 
 // Tables, side by side in a chunk, become coefficients of polynomials that are linear in each of the first pins.
@@ -966,6 +980,13 @@ DL_EXPORT dl_correlate(int kind, int n, const RuleArguments* arguments, const in
     else
       correlate<pins>(rule, a.features, candidates, gains, choices, a.nodes, a.batch, threads);
   });
+  forget_walk(a.wiring, a.nodes * n);  // it learns: in the next step it is another one
+}
+
+// The number of walks that are kept.
+extern "C" int64_t dl_count_walks() {
+  const std::lock_guard<std::mutex> lock(walks_mutex);
+  return known_walks.size();
 }
 
 DL_EXPORT dl_transpose(const float* from, int64_t stride, float* to, int64_t rows, int64_t columns, int threads) {

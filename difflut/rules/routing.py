@@ -64,7 +64,7 @@ class _RouteHard(torch.autograd.Function):
         if ctx.needs_input_grad[3]:
             correlate = _correlate_in_kernel if in_kernel else _correlate
             differentiate = ops.differentiate_choice if in_kernel else _differentiate_choice
-            grad_logits = differentiate(correlate(grad, features, candidates), logits, ctx.tau)
+            grad_logits = differentiate(correlate(grad, features, chosen, candidates), logits, ctx.tau)
         return grad_features, None, None, grad_logits, None
 
 
@@ -85,7 +85,7 @@ def _add_rows_in_kernel(features: Tensor, chosen: Tensor, grad: Tensor) -> Tenso
     return total
 
 
-def _correlate(grad: Tensor, features: Tensor, candidates: Tensor) -> Tensor:
+def _correlate(grad: Tensor, features: Tensor, _: Tensor, candidates: Tensor) -> Tensor:
     """Return (pins, choices): sum over the batch of grad[pin] * features[candidate]."""
     batch = grad.shape[1]
     rows = max(1, _CHUNK_ELEMENTS // max(1, candidates.shape[1] * batch))
@@ -96,8 +96,7 @@ def _correlate(grad: Tensor, features: Tensor, candidates: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _correlate_in_kernel(grad: Tensor, features: Tensor, candidates: Tensor) -> Tensor:
+def _correlate_in_kernel(grad: Tensor, features: Tensor, chosen: Tensor, candidates: Tensor) -> Tensor:
     unread = candidates.new_empty(0, dtype=torch.uint8)
-    wiring = candidates[:, :1]  # of pins whose gradients are given, only the number is read
-    gains: Tensor = ops.correlate(GIVEN, grad, grad, unread, features, wiring, candidates.unsqueeze(1))
+    gains: Tensor = ops.correlate(GIVEN, grad, grad, unread, features, chosen.unsqueeze(1), candidates.unsqueeze(1))
     return gains.squeeze(1)

@@ -21,7 +21,7 @@ from torch import Tensor
 from difflut import kernels
 from difflut.errors import KernelError
 from difflut.kernels import buffers, build, choice, cpu, ops
-from difflut.layers import LearnableLayer
+from difflut.layers import LayerConfig, LearnableLayer, RandomLayer
 from difflut.rules import (
     Pins,
     Routing,
@@ -581,6 +581,22 @@ def test_answers_in_used_memory_stay_right() -> None:
     for _ in range(4):
         for one, other in zip(case.answer(multilinear, "cpu"), expected, strict=True):
             assert torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("node_type", ["probabilistic", "difflogic", "dwn", "linear_lut"])
+@pytest.mark.parametrize("flip_probability", [0.0, 0.1])
+def test_no_order_of_nodes_is_kept_for_a_wiring_that_learns(node_type: str, flip_probability: float) -> None:
+    config = LayerConfig(flip_probability=flip_probability)
+    layers = [LearnableLayer(40, 40, node_type, n=3, seed=seed, layer_config=config) for seed in range(2)]
+    fixed = RandomLayer(40, 40, node_type, n=3, layer_config=config)
+    before = cpu.count_walks()
+    steps = []  # all of them stay, so that every wiring lies elsewhere
+    with kernels.use("cpu"):
+        for _ in range(5):
+            answers = fixed(layers[1](layers[0](torch.rand(20, 40))))
+            answers.sum().backward(retain_graph=True)
+            steps.append(answers)
+    assert cpu.count_walks() <= before + 2  # that of the fixed layer, and that of pins that are side by side
 
 
 class GpuTensor:
