@@ -59,6 +59,14 @@ class BufferPool:
             finally:
                 self._lock.release()
 
+    def clear(self) -> None:
+        """Give all memory that waits back to the operating system, and forget how much was in use at once."""
+        with self._lock:
+            self._collect()
+            self.kept.clear()
+            self.bytes_kept = 0
+            self.most_bytes_in_use = self.bytes_in_use
+
     def _collect(self) -> None:
         while not self._returned.empty():
             buffer = self._returned.get()
@@ -77,13 +85,6 @@ class BufferPool:
         if not buffers:
             del self.kept[size]
         return buffer
-
-    def clear(self) -> None:
-        """Give all memory that waits back to the operating system, and forget how much was in use at once."""
-        with self._lock:
-            self.kept.clear()
-            self.bytes_kept = 0
-            self.most_bytes_in_use = self.bytes_in_use
 
 
 def _allocate(size: int) -> Tensor:
