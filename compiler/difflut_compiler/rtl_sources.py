@@ -103,11 +103,11 @@ def read_commands(sources: Iterable[str]) -> str:
 def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
     """VHDL to a Verilog netlist of ``module`` by ``ghdl synth``; returns its name.
 
-    GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they are
-    given their base here. It reads such a constant as zero if of its bits only some of the highest 32 are set, and cuts
-    an integer that a vector is compared with to the bits of the vector, which simulators do not. Files with one of
-    these raise :class:`MismatchError`, since the proof would be about other hardware. A wrapper counts in integers, and
-    is not proven.
+    GHDL 2 writes constants of more than 32 bits as quoted binary digits, which Verilog would read as text; they become
+    hexadecimal numbers here, of which Yosys takes more bits. GHDL reads such a constant as zero if of its bits only
+    some of the highest 32 are set, and cuts an integer that a vector is compared with to the bits of the vector, which
+    simulators do not. Files with one of these raise :class:`MismatchError`, since the proof would be about other
+    hardware. A wrapper counts in integers, and is not proven.
     """
     wrapper = f"{plan.top}.vhd" if plan.core != plan.top else None
     for name, text in plan.files.items():
@@ -125,7 +125,7 @@ def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
     ]
     run_tool("GHDL", command, folder, log=folder / "ghdl.log", output=folder / "ghdl.v")
     text = (folder / "ghdl.v").read_text()
-    text = re.sub(r'"([01]+)"', lambda digits: f"{len(digits[1])}'b{digits[1]}", text)
+    text = re.sub(r'"([01]+)"', lambda digits: f"{len(digits[1])}'h{int(digits[1], 2):x}", text)
     (folder / "ghdl.v").write_text(text)
     return "ghdl.v"
 

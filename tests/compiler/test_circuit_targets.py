@@ -350,3 +350,13 @@ def test_input_that_is_no_table_of_integers_is_refused_by_the_program(tmp_path: 
         )
         assert (done.returncode, done.stdout) == (2, "")
         assert "no table of integers, 3 to a row" in done.stderr
+
+
+def test_a_table_that_blif_readers_do_not_take_is_refused() -> None:
+    """At the door, by its name: the proof could not read it."""
+    graph = LutGraph("large", ("input", "logic", "output"))
+    bits = [graph.add(Input(f"x{number}", 1), origin=Origin("input", number)) for number in range(13)]
+    lut = graph.add(Lut(13, 1 << 5000 | 1), bits, origin=Origin("logic", 0))
+    graph.add(Output("y"), (lut,), origin=Origin("output", 0))
+    with pytest.raises(CompilerError, match="logic_d is a table of 13 inputs, and BLIF is read with up to 12; choose"):
+        emit(schedule(graph, "none"), TARGETS["blif"], "net")

@@ -14,7 +14,7 @@ from difflut_compiler.circuits.blif import Circuit
 from difflut_compiler.emit import BuildPlan, emit
 from difflut_compiler.errors import CompilerError, MismatchError, NotCheckedError
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, Compare, Concat, Const, Greater, Input, Lut, Mux, Output, Register
+from difflut_compiler.ops import MAX_FAN_IN, Add, Compare, Concat, Const, Greater, Input, Lut, Mux, Output, Register
 from difflut_compiler.schedule import PIPELINES, schedule
 from difflut_compiler.targets import TARGETS
 from difflut_compiler.verify import languages, prove_files
@@ -98,6 +98,17 @@ def test_tables_of_zeros_and_ones_in_every_half_and_quarter_are_proven(
     scheduled = schedule(graph, "none")
     finding = prove_netlist(emit(scheduled, TARGETS[target], "net"), scheduled, None, tmp_path)
     assert finding.comparisons >= len(tables)
+
+
+def test_the_largest_tables_of_vhdl_are_proven(tmp_path: Path) -> None:
+    """GHDL writes them digit by digit, more of them than Yosys takes."""
+    need_for_target("vhdl")
+    graph = LutGraph("network", ["input", "logic", "output"])
+    bits = [graph.add(Input(f"x{index}", 1), origin=Origin("input", index)) for index in range(MAX_FAN_IN)]
+    lut = graph.add(Lut(MAX_FAN_IN, 1 << 60_000 | 1 << 300 | 1), bits, origin=Origin("logic", 0))
+    graph.add(Output("y"), (lut,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "none")
+    assert prove_netlist(emit(scheduled, TARGETS["vhdl"], "net"), scheduled, None, tmp_path).comparisons == 2
 
 
 @pytest.mark.parametrize("target", HDL_TARGETS)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from difflut_compiler.errors import CompilerError
 from difflut_compiler.graph import LutGraph
 from difflut_compiler.names import Ref, Signal
 from difflut_compiler.ops import table_to_bools
@@ -17,6 +18,8 @@ from difflut_compiler.targets.target import CircuitFiles
 from difflut_compiler.targets.templates import render
 
 NAMES_PER_LINE = 16
+MAX_PINS = 12
+"""Yosys reads no larger tables."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ def _lines(names: Sequence[str]) -> list[str]:
 
 def _tables(circuit: BitCircuit, names: dict[int, str]) -> Iterator[str]:
     for result, table, inputs in circuit.tables:
+        if len(inputs) > MAX_PINS:
+            raise CompilerError(
+                f"{names[result]} is a table of {len(inputs)} inputs, and BLIF is read with up to {MAX_PINS}; choose "
+                f"another target, such as aiger"
+            )
         pins = " ".join(names[bit] for bit in inputs)
         yield f".names {pins} {names[result]}\n{_rows(table, len(inputs))}"
 
