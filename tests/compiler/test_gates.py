@@ -137,7 +137,9 @@ def test_the_reference_circuit_is_the_graph_cut_at_every_net(shape: Shape, seed:
         for place in range(node.width)
     }
     outputs = {
-        f"class_index.{place}": nets[f"n{net}.{place}"] for net in graph.outputs() for place in range(nodes[net].width)
+        f"output_class_index.{place}": nets[f"n{net}.{place}"]
+        for net in graph.outputs()
+        for place in range(nodes[net].width)
     }
     circuit = BlifCircuit(reference.lines, {bit: nets[bit] for bit in reference.inputs}, len(inputs))
     expected = {**{next_of(bit): nets[bit] for bit in names.cut_bits}, **{next_of(b): v for b, v in outputs.items()}}

@@ -60,7 +60,8 @@ def copy(compiled: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.Mo
 
 def verify(folder: Path, *options: str | Path) -> tuple[int, dict[int, str], dict[int, str]]:
     """Exit code, status of every rung, reason of every rung."""
-    code, output, _ = run("verify", folder, *options, "--json")
+    code, output, error = run("verify", folder, *options, "--json")
+    assert output, error
     rungs = json.loads(output)["rungs"]
     return code, {one["id"]: one["status"] for one in rungs}, {one["id"]: one["reason"] for one in rungs}
 
