@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from pathlib import Path
 from threading import Lock
@@ -65,7 +65,9 @@ class Tools:
 
 def _end(process: subprocess.Popen[Any]) -> None:
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        # It may have ended by itself all the same, if a thread that waits for it has yet to be told.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 _TOOLS = ContextVar("tools", default=Tools())  # noqa: B039 - those outside any set of checks are one set

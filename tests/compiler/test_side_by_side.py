@@ -102,6 +102,22 @@ def test_an_error_ends_the_tools_of_the_others(
     assert not later
 
 
+def test_tools_that_fail_at_the_same_time_are_no_more_than_failures(
+    tmp_path: Path, processors: Callable[[int], None]
+) -> None:
+    """One check ends the tool of the other, which has just ended by itself, but nobody has heard of it."""
+    processors(2)
+
+    def fail(name: int) -> Callable[[], None]:
+        return lambda: run_tool("the tool", ["sh", "-c", "exit 1"], tmp_path, log=tmp_path / f"{name}.log")
+
+    for _ in range(60):
+        with side_by_side({1: fail(1), 2: fail(2)}) as started:
+            for name in (1, 2):
+                with pytest.raises(CompilerError, match="the tool failed"):
+                    started.result(name)
+
+
 def test_an_interruption_ends_all_tools_and_starts_none(tmp_path: Path, processors: Callable[[int], None]) -> None:
     processors(3)
     folders = [tmp_path / name for name in ("one", "other", "late")]
