@@ -445,8 +445,15 @@ class ArgMax:
         return Folded(Const(position, self.width(operands)), ())
 
     def lut6_cost(self, operands: Sequence[Operand]) -> int:
+        if len(operands) == 1:
+            return 0
+        # Words meet by threes, each compared with each other. A LUT compares two bits and what was found before them.
+        # Positions are short in the first matches, which are most: three bits on average.
         score_bits = max(operand.width for operand in operands)
-        return (len(operands) - 1) * (reduction_cost(2 * score_bits) + score_bits + self.width(operands))
+        threes, twos = divmod(len(operands) - 1, 2)
+        comparisons = (3 * threes + twos) * max(1, score_bits // 2)
+        positions = (threes + twos) * min(3, self.width(operands))
+        return comparisons + positions + (threes + twos - 1) * score_bits  # nobody reads the score of the last match
 
     def evaluate(self, values: Words) -> Words:
         positions: Words = values.argmax(axis=0).astype(np.int64)  # numpy, too, takes the lowest of equal ones

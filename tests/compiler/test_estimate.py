@@ -22,8 +22,8 @@ from difflut_compiler.costs.estimate import (
     models_to_json,
 )
 from difflut_compiler.graph import LutGraph, Origin
-from difflut_compiler.ops import Add, ArgMax, Compare, Greater, Input, Lut, Mux, Output, PopCount, Register
-from difflut_compiler.passes import DropDead, ExpandArgMax
+from difflut_compiler.ops import Add, ArgMax, Compare, Concat, Greater, Input, Lut, Mux, Output, PopCount, Register
+from difflut_compiler.passes import EXPAND, DropDead, ExpandArgMax, run_passes
 from difflut_compiler.synth import FAMILIES
 from tests.compiler.designs import make_design
 from tests.compiler.random_graphs import Shape
@@ -109,6 +109,21 @@ def test_a_choice_with_a_constant_is_no_multiplexer() -> None:
     for step in (ExpandArgMax(lut_inputs=4), DropDead()):
         step.apply(graph)
     assert amounts_by_part(graph, 4)["argmax"] == {"greater3": 3, "mux": 2 * 3 + 2}
+
+
+@pytest.mark.parametrize("score_bits", [3, 4, 6, 7, 8, 10])
+@pytest.mark.parametrize("classes", [1, 3, 4, 5, 10, 11, 26, 47])
+def test_the_argmax_is_about_as_large_as_it_says(classes: int, score_bits: int) -> None:
+    graph = LutGraph("tiny", ["input", "argmax", "output"])
+    scores = []
+    for index in range(classes):
+        bits = [graph.add(Input(f"x{index}_{k}", 1), origin=Origin("input", index, f"{k}")) for k in range(score_bits)]
+        scores.append(graph.add(Concat(), bits, origin=Origin("argmax", index)))
+    best = graph.add(ArgMax(), scores, origin=Origin("argmax", 0, "best"))
+    graph.add(Output("class_index"), (best,), origin=Origin("output", 0))
+    estimated = graph.size().lut6_total
+    run_passes(graph, EXPAND, np.zeros((1, classes * score_bits), dtype=np.int64), repeat=False)
+    assert estimated == pytest.approx(graph.size().lut6_total, rel=0.15, abs=1)
 
 
 def test_the_longest_path_depends_on_the_delays() -> None:
