@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ctypes
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from difflut.errors import KernelError
 from difflut.kernels.buffers import empty
 from difflut.kernels.choice import library_path
 
@@ -23,41 +25,42 @@ SQUASHED = 3
 """As EXPECTED, of tables whose gradient is wanted in the logits of their entries."""
 
 
+_FLOATS, _BYTES, _INDICES = torch.float32, torch.uint8, torch.int64
+_RULE_TENSORS = {"grad": _FLOATS, "table": _FLOATS, "address": _BYTES, "features": _FLOATS, "wiring": _INDICES}
+
+
 class _RuleArguments(ctypes.Structure):
     """As in cpu_kernels.cpp."""
 
     _fields_ = (
-        ("grad", ctypes.c_void_p),
-        ("table", ctypes.c_void_p),
-        ("address", ctypes.c_void_p),
-        ("features", ctypes.c_void_p),
-        ("wiring", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in _RULE_TENSORS),
         ("nodes", ctypes.c_int64),
         ("outputs", ctypes.c_int64),
         ("batch", ctypes.c_int64),
     )
 
 
-_POINTER, _COUNT, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-_ARGUMENTS = {
-    "dl_threshold": (_POINTER, _POINTER, _COUNT, _INT),
-    "dl_threshold_transposed": (_POINTER, _COUNT, _POINTER, *[_COUNT] * 2, _INT),
-    "dl_read_tables": (_INT, *[_POINTER] * 5, *[_COUNT] * 3, _INT),
-    "dl_sum_entries": (_INT, *[_POINTER] * 3, *[_COUNT] * 3, _INT),
-    "dl_expect": (_INT, *[_POINTER] * 4, *[_COUNT] * 4, _INT),
-    "dl_expect_table_gradient": (_INT, *[_POINTER] * 4, *[_COUNT] * 3, _INT),
-    "dl_spread": (_INT, *[_POINTER] * 3, _COUNT, _INT),
-    "dl_find_coefficients": (_INT, *[_POINTER] * 2, _COUNT, _INT),
-    "dl_squash": (*[_POINTER] * 2, _COUNT, _INT),
-    "dl_differentiate_squash": (*[_POINTER] * 2, _COUNT, _INT),
-    "dl_repeat_rows": (*[_POINTER] * 2, *[_COUNT] * 3, _INT),
-    "dl_choose": (*[_POINTER] * 3, *[_COUNT] * 2, _INT),
-    "dl_sum_by_feature": (_INT, _INT, *[_POINTER] * 3, _COUNT, _INT),
-    "dl_correlate": (_INT, _INT, *[_POINTER] * 3, *[_COUNT] * 2, _INT),
-    "dl_differentiate_choice": (*[_POINTER] * 3, *[_COUNT] * 2, ctypes.c_float, _INT),
-    "dl_transpose": (_POINTER, _COUNT, _POINTER, *[_COUNT] * 2, _INT),
-    "dl_all_below": (_POINTER, _COUNT, _COUNT),
+_RULE, _COUNT, _INT, _FLOAT = ctypes.POINTER(_RuleArguments), ctypes.c_int64, ctypes.c_int, ctypes.c_float
+_Parameter = torch.dtype | type[Any]
+_PARAMETERS: dict[str, tuple[_Parameter, ...]] = {
+    "dl_threshold": (_FLOATS, _BYTES, _COUNT),
+    "dl_threshold_transposed": (_FLOATS, _COUNT, _BYTES, *[_COUNT] * 2),
+    "dl_read_tables": (_INT, _FLOATS, _BYTES, _INDICES, _FLOATS, _BYTES, *[_COUNT] * 3),
+    "dl_sum_entries": (_INT, _FLOATS, _BYTES, _FLOATS, *[_COUNT] * 3),
+    "dl_expect": (_INT, _FLOATS, _FLOATS, _INDICES, _FLOATS, *[_COUNT] * 4),
+    "dl_expect_table_gradient": (_INT, _FLOATS, _FLOATS, _INDICES, _FLOATS, *[_COUNT] * 3),
+    "dl_spread": (_INT, *[_FLOATS] * 3, _COUNT),
+    "dl_find_coefficients": (_INT, *[_FLOATS] * 2, _COUNT),
+    "dl_squash": (*[_FLOATS] * 2, _COUNT),
+    "dl_differentiate_squash": (*[_FLOATS] * 2, _COUNT),
+    "dl_repeat_rows": (*[_FLOATS] * 2, *[_COUNT] * 3),
+    "dl_choose": (_FLOATS, _INDICES, _INDICES, *[_COUNT] * 2),
+    "dl_sum_by_feature": (_INT, _INT, _RULE, _FLOATS, _FLOATS, _COUNT),
+    "dl_correlate": (_INT, _INT, _RULE, _INDICES, _FLOATS, *[_COUNT] * 2),
+    "dl_differentiate_choice": (*[_FLOATS] * 3, *[_COUNT] * 2, _FLOAT),
+    "dl_transpose": (_FLOATS, _COUNT, _FLOATS, *[_COUNT] * 2),
 }
+"""What each kernel takes, but for the number of threads, which is last; a tensor's type stands for a pointer to it."""
 
 
 def make_contiguous(x: Tensor) -> Tensor:
@@ -269,21 +272,36 @@ def _find_weights(kind: int, table: Tensor) -> tuple[int, Tensor]:
 
 def _rule_arguments(grad: Tensor, table: Tensor, address: Tensor, features: Tensor, wiring: Tensor) -> ctypes.Structure:
     nodes = wiring.shape[0]
-    pointers = [tensor.data_ptr() for tensor in (grad, table, address, features, wiring)]
+    given = zip(_RULE_TENSORS.items(), (grad, table, address, features, wiring), strict=True)
+    pointers = [_point(tensor, dtype, name) for (name, dtype), tensor in given]
     return _RuleArguments(*pointers, nodes, grad.shape[0] // nodes, features.shape[1])
 
 
 def run_kernel(name: str, *arguments: Tensor | ctypes.Structure | float | None) -> None:
-    """Run a function of the compiled library, on as many threads as torch; every kernel starts here."""
+    """Run a function of the compiled library, on as many threads as torch; every kernel starts here.
+
+    Raises
+    ------
+    KernelError : a tensor is not of the type that the kernel reads or writes, which is memory of another size.
+    """
     values = [
-        argument.data_ptr()
+        _point(argument, parameter, name)
         if isinstance(argument, Tensor)
         else ctypes.byref(argument)
         if isinstance(argument, ctypes.Structure)
         else argument
-        for argument in arguments
+        for parameter, argument in zip(_PARAMETERS[name], arguments, strict=True)
     ]
     getattr(_library(), name)(*values, torch.get_num_threads())
+
+
+def _point(tensor: Tensor, dtype: _Parameter, where: str) -> int:
+    if tensor.dtype != dtype:
+        raise KernelError(
+            f"The CPU kernels got {tensor.dtype} for {where}, where they take {dtype}; convert it, or set "
+            f"DIFFLUT_KERNELS=torch to do without them."
+        )
+    return tensor.data_ptr()
 
 
 def _check_indices(indices: Tensor, limit: int) -> None:
@@ -311,10 +329,11 @@ def count_walks() -> int:
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(library_path()))
-    for name, types in _ARGUMENTS.items():
+    for name, parameters in _PARAMETERS.items():
         function = getattr(library, name)
-        function.argtypes = types
+        function.argtypes = [*(ctypes.c_void_p if isinstance(x, torch.dtype) else x for x in parameters), ctypes.c_int]
         function.restype = None
+    library.dl_all_below.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     library.dl_all_below.restype = ctypes.c_int
     library.dl_count_walks.restype = ctypes.c_int64
     return library

@@ -73,7 +73,7 @@ class FourierNode(LutNode):
     def create_parameters(self, generator: torch.Generator) -> None:
         masks = self._draw_masks(generator)
         bits = masks.unsqueeze(2) >> torch.arange(self.input_dim) & 1
-        self.register_buffer("frequencies", bits.to(torch.float32) / 2)
+        self.register_buffer("frequencies", bits / 2)  # of the type of the parameters
         shape = (self.num_nodes, masks.shape[1], self.output_dim)
         self.amplitudes = nn.Parameter(0.1 * torch.rand(shape, generator=generator))
         self.phases = nn.Parameter(math.pi * (2 * torch.rand(shape, generator=generator) - 1))

@@ -50,12 +50,13 @@ def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = 
     if table.dim() != 3 or (table.shape[0], table.shape[2]) != (nodes, 2**n):  # kernels read as many entries
         raise ValueError(f"Tables of shape {tuple(table.shape)} do not fit {nodes} nodes with {n} pins each.")
     features = _choose_row_type(table, wired.features, may_round)
-    if not chosen_for(n, table, rows=(features,)):
+    candidates, logits, tau = wired.routing or (None, None, 1.0)
+    learning = (table,) if logits is None else (table, logits)
+    if not chosen_for(n, *learning, rows=(features,)):
         return rule.twin(table, gather_pins(pins))
     reads_only_bits = rule.reads_entries and rule.diagonal is not None and wired.routing is None
     if not reads_only_bits:  # several kernels read them
         features = _make_contiguous(features)
-    candidates, logits, tau = wired.routing or (None, None, 1.0)
     result: Tensor = _Fused.apply(table, features, logits, wired.wiring, candidates, tau, rule)  # type: ignore[no-untyped-call]
     return result
 

@@ -56,7 +56,7 @@ class _RouteHard(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, Tensor | None, None]:
         features, chosen, candidates, logits = ctx.saved_tensors
-        in_kernel = chosen_for(1, rows=(features, grad)) and not torch.is_grad_enabled()
+        in_kernel = chosen_for(1, logits, rows=(features, grad)) and not torch.is_grad_enabled()
         grad_features = grad_logits = None
         if ctx.needs_input_grad[0]:
             add = _add_rows_in_kernel if in_kernel else _add_rows

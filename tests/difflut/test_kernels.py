@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,8 @@ from torch import Tensor
 from difflut import kernels
 from difflut.errors import KernelError
 from difflut.kernels import buffers, build, choice, cpu, ops
-from difflut.layers import LayerConfig, LearnableLayer, RandomLayer
+from difflut.layers import BaseLUTLayer, LayerConfig, LearnableLayer, RandomLayer
+from difflut.registry import REGISTRY
 from difflut.rules import (
     Pins,
     Routing,
@@ -195,6 +197,75 @@ def test_the_default_type_of_a_program_does_not_matter(rule: Rule, default_type:
         torch.set_default_dtype(default_type)
         for one, other in zip(case.answer(rule, "cpu"), expected, strict=True):
             assert torch.equal(one, other)
+
+
+def answer_or_refuse(layer: BaseLUTLayer, features: Tensor, implementation: str) -> list[Tensor] | str:
+    """A layer's answers and its parameters' gradients, or what torch says about types that do not go together."""
+    layer.zero_grad()
+    torch.manual_seed(0)  # of nodes with noise
+    with kernels.use(implementation):
+        try:
+            answers = layer(features)
+        except RuntimeError as error:
+            return str(error)
+        answers.square().sum().backward()
+    return [answers.detach(), *(parameter.grad for parameter in layer.parameters() if parameter.grad is not None)]
+
+
+def assert_types_work(layer: BaseLUTLayer, dtype: torch.dtype) -> None:
+    """Whatever the types are, the kernels leave to torch what they cannot read."""
+    for features in (torch.rand(40, 30, dtype=dtype), torch.rand(40, 30, dtype=torch.float32)):
+        found, expected = (answer_or_refuse(layer, features, implementation) for implementation in ("cpu", "torch"))
+        if features.dtype == dtype:
+            assert not isinstance(expected, str)
+        if isinstance(expected, str) or isinstance(found, str):
+            assert found == expected
+            assert re.search("expected .*type", str(found))
+            continue
+        assert len(found) == len(expected) == 1 + len(list(layer.parameters()))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("layer_class", [RandomLayer, LearnableLayer])
+@pytest.mark.parametrize("node_type", REGISTRY.list_nodes())
+def test_layers_of_other_types_train_as_in_torch(
+    node_type: str, layer_class: type[BaseLUTLayer], dtype: torch.dtype
+) -> None:
+    assert_types_work(layer_class(30, 20, node_type, n=3, seed=1).to(dtype), dtype)
+
+
+@pytest.mark.parametrize("layer_class", [RandomLayer, LearnableLayer])
+@pytest.mark.parametrize("node_type", REGISTRY.list_nodes())
+def test_layers_of_the_default_type_train_as_in_torch(
+    node_type: str, layer_class: type[BaseLUTLayer], default_type: torch.dtype
+) -> None:
+    assert_types_work(layer_class(30, 20, node_type, n=3, seed=1), default_type)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_choices_by_logits_of_other_types(dtype: torch.dtype, rule: Rule) -> None:
+    case = Case(3, 2, 20, choices=5)
+    case.leaves[2] = case.leaves[2].detach().to(dtype).requires_grad_()
+    assert case.routing is not None
+    case.routing = case.routing._replace(logits=case.leaves[2])
+    for one, other in zip(case.answer(rule, "cpu"), case.answer(rule, "torch"), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16, torch.int32], ids=str)
+def test_kernels_refuse_what_they_would_read_as_something_else(dtype: torch.dtype) -> None:
+    logits, gains = torch.rand(2, 3, 4).to(dtype), torch.rand(2, 3, 4)
+    with pytest.raises(KernelError, match=rf"{dtype} for dl_differentiate_choice, where they take torch\.float32"):
+        cpu.differentiate_choice(gains, logits, 1.0)
+    case = Case(3, 1, 16)
+    bits = torch.zeros(7, 16, dtype=torch.uint8)
+    with pytest.raises(KernelError, match=rf"{dtype} for table, where they take torch\.float32"):
+        cpu.sum_by_feature(
+            cpu.DIFFERENCES, torch.rand(7, 16), torch.rand(7, 1, 3, 4).to(dtype), bits, case.features, case.wiring
+        )
 
 
 @pytest.mark.parametrize("implementation", ["torch", "cpu"])
