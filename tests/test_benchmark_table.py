@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,19 @@ def test_the_table_in_the_docs_is_that_of_the_figures(training_speed: ModuleType
     table = training_speed.format_table(figures)
     assert table in (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
     assert list(figures["cases"]) == training_speed.LAYERS + training_speed.NETWORKS
+
+
+def test_the_readme_says_what_the_table_says(training_speed: ModuleType) -> None:
+    figures = json.loads((ROOT / "benchmarks/training_speed.json").read_text(encoding="utf-8"))
+    rows = [line.split("|") for line in training_speed.format_table(figures).splitlines()[2:]]
+    claimed = re.search(
+        r"takes (\d+) to (\d+) times less processor time .* (\d+) to (\d+)\s+times less than under `torch.compile`",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+    )
+    assert claimed
+    for column, extremes in ((6, claimed.group(1, 2)), (8, claimed.group(3, 4))):
+        ratios = [float(ratio) for row in rows for ratio in re.findall(r"([\d.]+)×", row[column])]
+        assert extremes == (str(int(min(ratios))), str(int(max(ratios))))
 
 
 def test_ratios_are_to_the_fastest_peer(training_speed: ModuleType) -> None:

@@ -31,6 +31,7 @@ OBSERVED_STAGES = (BaseLUTLayer, ConvolutionalLayer, OrPool2d)
 VALUES_AT_ONCE = 1 << 24
 """Bits that a stage is given in one go while its wiring is observed, to bound the memory that takes."""
 VOTE_SAMPLES, VOTE_SEED = 64, 64
+"""Random bits with which votes are seen to be counted for their classes."""
 
 BankNets = Mapping[str, Sequence[Sequence[int]]]
 """The nets of the output bits of every bank, by the name of its stage."""

@@ -449,10 +449,10 @@ class ArgMax:
             return 0
         # Words meet by threes, each compared with each other. A LUT compares two bits and what was found before them.
         # Positions are short in the first matches, which are most: three bits on average.
-        score_bits = max(operand.width for operand in operands)
+        score_bits, position_bits = max(operand.width for operand in operands), min(3, self.width(operands))
         threes, twos = divmod(len(operands) - 1, 2)
         comparisons = (3 * threes + twos) * max(1, score_bits // 2)
-        positions = (threes + twos) * min(3, self.width(operands))
+        positions = threes * (position_bits + 1) + twos * (position_bits - 1)
         return comparisons + positions + (threes + twos - 1) * score_bits  # nobody reads the score of the last match
 
     def evaluate(self, values: Words) -> Words:

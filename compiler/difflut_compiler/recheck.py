@@ -25,7 +25,7 @@ HARDWARE_SUFFIXES = (".v", ".sv", ".vhd", ".vhdl")
 
 @dataclass(frozen=True)
 class Recheck:
-    """What came of it: a rung per check; ``out_of_reach`` are ids of certified ones whose tools are missing here."""
+    """What came of it: a rung per check; ``out_of_reach`` are ids of certified ones that were not climbed."""
 
     folder: Path
     target: str

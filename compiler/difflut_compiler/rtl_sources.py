@@ -67,16 +67,28 @@ endmodule
 """
 
 
+_VERILOG = re.compile(r'"(?:\\.|[^"\\])*"|\\\S+|(?P<comment>//[^\n]*|/\*.*?\*/)', re.DOTALL)
+_VHDL = re.compile(r'"[^"\n]*"|\\[^\\\n]*\\|(?<![\w)])\'.\'|(?P<comment>--[^\n]*|/\*.*?\*/)', re.DOTALL)
+TOKENS = {"verilog": _VERILOG, "systemverilog": _VERILOG, "vhdl": _VHDL}
+"""Comments, and whatever else may hold what begins one."""
+COMMENT_FOR_TOOLS = re.compile(
+    r"\W*(?:altera|ambit|cadence|exemplar|pragma|quartus|(?:rtl_)?synthesis|synopsys|xilinx)\s+\w", re.IGNORECASE
+)
+"""It may tell a tool not to read what comes next. The titles that begin with the name of a layer have a colon."""
 COMPARISON_WITH_INTEGER = re.compile(
     r"\b(?P<kind>(?:un)?signed)\s*\(\s*\w+\s*\(\s*(?P<high>\d+)\s+downto\s+(?P<low>\d+)\s*\)\s*\)"
     r"\s*(?:/=|[<>]=?|=)\s*(?P<number>-?\d+)(?=\s*(?:[;)]|else\b))",
     re.IGNORECASE,
 )
-NUMBER_BESIDE_RELATION = re.compile(
-    r"(?:/=|[<>]=|<|(?<!=)>|(?<![:/<>])=(?!>))[\s(+-]*\d\w*\b(?!\s*=>)|\b\d[\w#]*\s*(?:/=|[<>]=?|=(?!>))"
+_VALUE = r"""(?:'[01]'|B"[01]+"|\w+(?:\(\d+(?: downto \d+)?\))?)"""
+HARMLESS = re.compile(
+    r"(?:;|\bbegin\b|\bthen\b|;\s*else\b)\s*\w+(?:\([\w\s()]*\))?\s*<="  # an assignment, not a comparison
+    rf"|\bextend\({_VALUE}, (?P<width>\d+)\) > extend\({_VALUE}, (?P=width)\)"
+    r"|\b(?P<kind>(?:un)?signed)\(\w+\(\d+ downto \d+\)\) >= (?P=kind)'\(B\"[01]+\"\)"
+    r"|\b\w+(?:\(\d+\))? = '1'"
+    r"|:=|=>"
 )
-DIRECTIVES = ("`", "translate_off")
-"""What begins a directive of Verilog, and hides text from synthesis."""
+"""Comparisons of words of the same type, which all tools read alike, and what only looks like a comparison."""
 
 
 def write_sources(plan: BuildPlan, folder: Path, module: str) -> list[str]:
@@ -86,12 +98,26 @@ def write_sources(plan: BuildPlan, folder: Path, module: str) -> list[str]:
     tools would read as other hardware.
     """
     for name, text in plan.files.items():
-        for directive in DIRECTIVES:
-            if directive in text.lower():
-                raise MismatchError(f"{name} holds the directive {directive}, with which tools read different hardware")
+        _refuse_directives(name, text, plan.language)
     (folder / "cell_map.v").write_text(CELL_MAP)
     plan.write(folder)
     return [_ghdl_netlist(plan, module, folder)] if plan.language == "vhdl" else list(plan.files)
+
+
+def _refuse_directives(name: str, text: str, language: str) -> None:
+    """Refuse what hides text from some tools: directives of Verilog, and comments that are meant for tools."""
+    if language not in TOKENS:
+        return
+    comments = (token["comment"] for token in TOKENS[language].finditer(text) if token["comment"])
+    found = next((comment for comment in comments if COMMENT_FOR_TOOLS.match(comment)), None)
+    if found is None and "`" in _without_comments(text, language):
+        found = "`"
+    if found is not None:
+        raise MismatchError(f"{name} holds the directive {found!r}, with which tools read different hardware")
+
+
+def _without_comments(text: str, language: str) -> str:
+    return TOKENS[language].sub(lambda token: " " if token["comment"] else token[0], text)
 
 
 def read_commands(sources: Iterable[str]) -> str:
@@ -113,7 +139,7 @@ def _ghdl_netlist(plan: BuildPlan, module: str, folder: Path) -> str:
     for name, text in plan.files.items():
         _refuse_misread_constants(text)
         if name != wrapper:
-            _refuse_cut_numbers(text)
+            _refuse_cut_numbers(_without_comments(text, "vhdl"))
     command: list[str | Path] = [
         require_tool("ghdl"),
         "synth",
@@ -138,8 +164,8 @@ def _refuse_misread_constants(text: str) -> None:
             raise MismatchError(f"GHDL would read {digits} as zero; write the complement of such a constant")
 
 
-def _refuse_cut_numbers(text: str) -> None:
-    """Refuse a number that does not fit the vector that it is compared with, and one of which that is not plain."""
+def _refuse_cut_numbers(code: str) -> None:
+    """Refuse a number that does not fit the vector that it is compared with, and any comparison not known for sure."""
 
     def check(comparison: re.Match[str]) -> str:
         high, low, number = (int(comparison[name]) for name in ("high", "low", "number"))
@@ -149,9 +175,9 @@ def _refuse_cut_numbers(text: str) -> None:
             raise MismatchError(f"GHDL would cut the number in {comparison[0]!r} to {width} bits")
         return ""
 
-    others = COMPARISON_WITH_INTEGER.sub(check, re.sub("--.*", "", text))
-    if found := NUMBER_BESIDE_RELATION.search(others):
-        line = others[: found.end()].rpartition("\n")[2] + others[found.end() :].partition("\n")[0]
+    others = HARMLESS.sub("", COMPARISON_WITH_INTEGER.sub(check, code))
+    if found := re.search("[<>=]", others):
+        line = others[: found.start()].rpartition("\n")[2] + others[found.start() :].partition("\n")[0]
         raise MismatchError(
             f"GHDL may cut the number in {line.strip()!r}; write a vector with its range, and then the number"
         )

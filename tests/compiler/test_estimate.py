@@ -112,8 +112,8 @@ def test_a_choice_with_a_constant_is_no_multiplexer() -> None:
 
 
 @pytest.mark.parametrize("score_bits", [3, 4, 6, 7, 8, 10])
-@pytest.mark.parametrize("classes", [1, 3, 4, 5, 10, 11, 26, 47])
-def test_the_argmax_is_about_as_large_as_it_says(classes: int, score_bits: int) -> None:
+@pytest.mark.parametrize("classes", [1, 2, 3, 4, 5, 10, 11, 26, 47])
+def test_the_argmax_is_about_as_large_as_estimated(classes: int, score_bits: int) -> None:
     graph = LutGraph("tiny", ["input", "argmax", "output"])
     scores = []
     for index in range(classes):
@@ -123,7 +123,7 @@ def test_the_argmax_is_about_as_large_as_it_says(classes: int, score_bits: int) 
     graph.add(Output("class_index"), (best,), origin=Origin("output", 0))
     estimated = graph.size().lut6_total
     run_passes(graph, EXPAND, np.zeros((1, classes * score_bits), dtype=np.int64), repeat=False)
-    assert estimated == pytest.approx(graph.size().lut6_total, rel=0.15, abs=1)
+    assert estimated == pytest.approx(graph.size().lut6_total, rel=0.05, abs=2 if classes > 3 else 0)
 
 
 def test_the_longest_path_depends_on_the_delays() -> None:

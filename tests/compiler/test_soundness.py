@@ -76,6 +76,20 @@ INTRUSIONS = {
         r"class_index <= (\w+);",
         'class_index <= \\1\n-- pragma translate_off\nxor "01"\n-- pragma translate_on\n;',
     ),
+    **{
+        f"what some tools do not see, {comment}": (
+            "vhdl",
+            r"class_index <= (\w+);",
+            f'class_index <= \\1\n-- {comment.format("off")}\nxor "01"\n-- {comment.format("on")}\n;',
+        )
+        for comment in (
+            "pragma translate {}",
+            "pragma synthesis_{}",
+            "synopsys synthesis_{}",
+            "synthesis translate {}",
+            "rtl_synthesis {}",
+        )
+    },
     "a wider output": ("verilog", r"output wire \[1:0\] class_index", "output wire [2:0] class_index"),
     "a wider input": ("verilog", r"wire \[\d+:0\] (features,\n  output wire)", r"wire [99:0] \1"),
 }
@@ -90,18 +104,43 @@ def test_hardware_that_reads_or_says_more_is_refused(intrusion: str, tmp_path: P
     assert not is_proven(design, changed, tmp_path)
 
 
+def one_table(layer: str = "logic", target: str = "verilog") -> Design:
+    """A network of one LUT of four inputs, of which the last one does not matter."""
+    graph = LutGraph("halves", ("input", layer, "output"))
+    bits = [graph.add(Input(f"x{n}", 1), origin=Origin("input", n)) for n in range(4)]
+    lut = graph.add(Lut(4, 0xC9C9), bits, origin=Origin(layer, 0))
+    graph.add(Output("y"), (lut,), origin=Origin("output", 0))
+    scheduled = schedule(graph, "layers")
+    return Design(graph, scheduled, emit(scheduled, TARGETS[target], "net"))
+
+
 def test_an_index_beyond_the_end_of_a_table_is_refused(tmp_path: Path) -> None:
     """What is there is undefined, also where the network's table happens not to depend on that."""
     need_for_target("verilog")
-    graph = LutGraph("halves", ("input", "logic", "output"))
-    bits = [graph.add(Input(f"x{n}", 1), origin=Origin("input", n)) for n in range(4)]
-    lut = graph.add(Lut(4, 0xC9C9), bits, origin=Origin("logic", 0))
-    graph.add(Output("y"), (lut,), origin=Origin("output", 0))
-    scheduled = schedule(graph, "layers")
-    design = Design(graph, scheduled, emit(scheduled, TARGETS["verilog"], "net"))
+    design = one_table()
     assert is_proven(design, design.plan, make_folder(tmp_path, "whole"))
     half = edit(design.plan, r"\[15:0\] LUT_0 = 16'hc9c9", "[7:0] LUT_0 = 8'hc9")
     assert not is_proven(design, half, make_folder(tmp_path, "half"))
+
+
+@pytest.mark.parametrize("operator", ["/", "%"])
+def test_a_division_by_zero_is_refused(operator: str, tmp_path: Path) -> None:
+    """What comes of it is undefined: no bit of it is what the table says, although tools choose one."""
+    need_for_target("verilog")
+    design = one_table()
+    for bit in range(4):
+        quotient = f"4'd8 {operator} {{1'b0, features[2:0]}}"
+        choice = rf"logic_d[0] = features[2:0] == 0 ? |(({quotient}) & 4'd{1 << bit}) : \1;"
+        divided = edit(design.plan, r"logic_d\[0\] = (.*);", choice)
+        assert not is_proven(design, divided, make_folder(tmp_path, f"{bit}"))
+
+
+@pytest.mark.parametrize("name", ["translate_off", "pragma", "synthesis"])
+@pytest.mark.parametrize("target", HDL_TARGETS)
+def test_a_layer_may_have_the_name_of_a_directive(name: str, target: str, tmp_path: Path) -> None:
+    need_for_target(target)
+    design = one_table(name, target)
+    assert is_proven(design, design.plan, tmp_path)
 
 
 def test_the_proof_in_one_piece_refuses_a_net_that_nothing_drives(tmp_path: Path) -> None:
@@ -419,6 +458,15 @@ def test_a_constant_that_ghdl_misreads_is_not_proven(literal: str, tmp_path: Pat
         (False, "unsigned(features(1 downto 0)) >= 3 + 2"),
         (False, "unsigned(features(1 downto 0)) >= (5)"),
         (False, "extend(features, 2) >= 5"),
+        (False, "unsigned(features(1 downto 0)) >= /* a comment */ 5"),
+        (False, "/* -- */ unsigned(features(1 downto 0)) >= 5"),
+        (False, '">="(unsigned(features(1 downto 0)), 5)'),
+        (False, "unsigned(features(1 downto 0)) >= integer'(5)"),
+        (False, """unsigned(features(1 downto 0)) >= natural'value("5")"""),
+        (False, "unsigned(features(1 downto 0)) >= abs 5"),
+        (False, "unsigned(features(1 downto 0)) >= character'pos('E')"),
+        (False, "unsigned(features(1 downto 0)) >= features'length + 3"),
+        (False, "(5) <= unsigned(features(1 downto 0))"),
     ],
 )
 def test_a_number_that_ghdl_cuts_is_not_proven(signed: bool, comparison: str, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from difflut_compiler.verify.cut import cut_names, cut_word, feature_bit_names, 
 
 # The first cleaning is for `flatten`, which takes its time for each wire of each module. Every adder and comparison is
 # mapped on its own: `alumacc` on the whole would join adders, whose sums are cut points, and make a > b of b > a. An
-# index that the cell map leaves may reach beyond what it indexes; `techmap` would choose what is there.
+# index that the cell map leaves may reach beyond what it indexes, and a division may be one by zero; `techmap` would
+# choose what comes of it.
 YOSYS_SCRIPT = """
 {read}
 hierarchy -check -top {top}
@@ -34,8 +35,8 @@ wreduce
 techmap -map cell_map.v
 opt_expr
 opt_clean
-techmap t:$lut t:$shiftx %u %n
-techmap t:$lut t:$shiftx %u %n
+techmap t:$lut t:$shiftx %u t:$div* %u t:$mod* %u %n
+techmap t:$lut t:$shiftx %u t:$div* %u t:$mod* %u %n
 simplemap t:$lut %n
 opt_clean
 check -assert
