@@ -11,7 +11,7 @@ softmax over all of them. Both with Adam, one thread, CPU time.
 
 The second form trains a network of 300 such nodes with each mapping, all else equal (three thresholds per pixel,
 Adam, the same batches in the same order), once per seed, and compares the accuracy on the test images after each epoch.
-Candidates are not drawn anew in the last fifth of the steps. The file holds x_train, y_train, x_test and y_test.
+Candidates are not drawn anew in the last tenth of the steps. The file holds x_train, y_train, x_test and y_test.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from difflut.utils.modules import GroupSum
 INPUTS, NODES, PINS_PER_NODE = 2352, 2000, 6
 ACCURACY_NODES, CLASSES = 300, 10
 DEFAULT, REDRAWN, DENSE = MAPPINGS = ("learnable layer", "learnable layer, candidates redrawn", "dense mapping")
-CANDIDATES, STEPS_PER_DRAW = 128, 20  # of the second one
+CANDIDATES, STEPS_PER_DRAW = 160, 10  # of the second one
 TURN_SECONDS = 0.2
 SEED = 0
 
@@ -150,7 +150,7 @@ def train(mapping: str, digits: Digits, epochs: int, batch: int, seed: int) -> l
     torch.manual_seed(seed)
     network = make_network(mapping, seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
-    last_draw = 0.8 * epochs * math.ceil(len(digits.images) / batch)
+    last_draw = 0.9 * epochs * math.ceil(len(digits.images) / batch)
     order, steps, accuracies = torch.Generator().manual_seed(seed), itertools.count(1), []
     for _ in range(epochs):
         network.train()
