@@ -203,15 +203,17 @@ class Walk {
 std::mutex walks_mutex;
 std::map<uint64_t, std::shared_ptr<const Walk>> known_walks;
 
-uint64_t hash_wiring(const int64_t* wiring, int64_t count) {
-  uint64_t sum = 0;
+// Of two layers whose wirings are the same numbers, with more pins to a node or of more inputs, each has its own.
+uint64_t hash_wiring(const int64_t* wiring, int64_t nodes, int n, int64_t inputs) {
+  const int64_t count = nodes * n;
+  uint64_t sum = (uint64_t(n) << 48) ^ (uint64_t(inputs) * 0xc2b2ae3d27d4eb4f);
   for (int64_t i = 0; i < count; ++i) sum += uint64_t(wiring[i] + 1) * (uint64_t(2 * i + 1) * 0x9e3779b97f4a7c15);
   return sum;
 }
 
 // The walk over a wiring: the one from the last time, if there was one.
 std::shared_ptr<const Walk> find_walk(const int64_t* wiring, int64_t nodes, int n, int64_t inputs) {
-  const uint64_t hash = hash_wiring(wiring, nodes * n);
+  const uint64_t hash = hash_wiring(wiring, nodes, n, inputs);
   const std::lock_guard<std::mutex> lock(walks_mutex);
   std::shared_ptr<const Walk>& walk = known_walks[hash];
   if (!walk || !walk->is_of(wiring, nodes, n, inputs)) {
@@ -221,9 +223,10 @@ std::shared_ptr<const Walk> find_walk(const int64_t* wiring, int64_t nodes, int 
   return walk;
 }
 
-void forget_walk(const int64_t* wiring, int64_t count) {
+void forget_walk(const int64_t* wiring, int64_t nodes, int n, int64_t inputs) {
+  const uint64_t hash = hash_wiring(wiring, nodes, n, inputs);
   const std::lock_guard<std::mutex> lock(walks_mutex);
-  known_walks.erase(hash_wiring(wiring, count));
+  known_walks.erase(hash);
 }
 
 // Tables, side by side in a chunk, become coefficients of polynomials that are linear in each of the first pins.
@@ -980,7 +983,7 @@ DL_EXPORT dl_correlate(int kind, int n, const RuleArguments* arguments, const in
     else
       correlate<pins>(rule, a.features, candidates, gains, choices, a.nodes, a.batch, threads);
   });
-  forget_walk(a.wiring, a.nodes * n);  // it learns: in the next step it is another one
+  forget_walk(a.wiring, a.nodes, n, inputs);  // it learns: in the next step it is another one
 }
 
 // The number of walks that are kept.

@@ -670,6 +670,20 @@ def test_no_order_of_nodes_is_kept_for_a_wiring_that_learns(node_type: str, flip
     assert cpu.count_walks() <= before + 2  # that of the fixed layer, and that of pins that are side by side
 
 
+def test_equal_wirings_of_other_nodes_or_inputs_have_orders_of_their_own() -> None:
+    code = """
+import torch
+from difflut.kernels import cpu
+from difflut.rules import WiredPins, multilinear
+
+pins = torch.arange(6) * 7 % 12
+for n, inputs in ((2, 12), (3, 12), (2, 14), (2, 12)):
+    multilinear(torch.rand(6 // n, 1, 2**n), WiredPins(torch.rand(inputs, 16), pins.view(-1, n)))
+print(cpu.count_walks())
+"""
+    assert run_python(code).stdout.split() == ["3"]  # in a process of its own, because only so many are kept
+
+
 class GpuTensor:
     """What `chosen_for` asks of a tensor."""
 
