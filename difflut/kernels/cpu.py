@@ -304,9 +304,14 @@ def _point(tensor: Tensor, dtype: _Parameter, where: str) -> int:
     return tensor.data_ptr()
 
 
-def _check_indices(indices: Tensor, limit: int) -> None:
+def check_index_type(indices: Tensor) -> None:
+    """Raise TypeError unless these are indices as every implementation takes them."""
     if indices.dtype != torch.int64:
         raise TypeError(f"Pins are wired by indices of type {indices.dtype}; they must be torch.int64.")
+
+
+def _check_indices(indices: Tensor, limit: int) -> None:
+    check_index_type(indices)
     if not _library().dl_all_below(indices.data_ptr(), indices.numel(), limit):
         raise IndexError(f"A pin is wired to an input that does not exist; there are {limit}.")
 

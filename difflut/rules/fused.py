@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from difflut.kernels import choice, chosen_for, cpu, ops
-from difflut.kernels.cpu import DIFFERENCES, EXPECTED, SQUASHED, make_contiguous
+from difflut.kernels.cpu import DIFFERENCES, EXPECTED, SQUASHED, check_index_type, make_contiguous
 from difflut.rules.pins import Pins, Routing, WiredPins, gather_pins
 
 
@@ -39,6 +39,7 @@ def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = 
     Raises
     ------
     ValueError : there is no table of 2**n entries for each node.
+    TypeError : the wiring is not int64.
     """
     if isinstance(pins, Tensor):
         nodes, n = pins.shape[:2]
@@ -49,6 +50,7 @@ def apply_rule(rule: TableRule, table: Tensor, pins: Pins, *, may_round: bool = 
     nodes, n = wired.wiring.shape
     if table.dim() != 3 or (table.shape[0], table.shape[2]) != (nodes, 2**n):  # kernels read as many entries
         raise ValueError(f"Tables of shape {tuple(table.shape)} do not fit {nodes} nodes with {n} pins each.")
+    check_index_type(wired.wiring)
     features = _choose_row_type(table, wired.features, may_round)
     candidates, logits, tau = wired.routing or (None, None, 1.0)
     learning = (table,) if logits is None else (table, logits)

@@ -352,9 +352,16 @@ def test_wiring_to_an_input_that_does_not_exist_is_an_error() -> None:
         case.wiring[2, 1] = index
         with kernels.use("cpu"), pytest.raises(IndexError, match=f"there are {INPUTS}"):
             multilinear(case.table, case.pins)
+
+
+@pytest.mark.parametrize("implementation", ["torch", "cpu"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n", [3, 9])  # those of more pins are left to torch
+def test_wiring_that_is_not_int64_is_an_error(n: int, rule: Rule, implementation: str) -> None:
+    case = Case(n, 1, 16)
     case.wiring = case.wiring.int()
-    with kernels.use("cpu"), pytest.raises(TypeError, match=r"torch\.int32; they must be torch\.int64"):
-        multilinear(case.table, case.pins)
+    with kernels.use(implementation), pytest.raises(TypeError, match=r"torch\.int32; they must be torch\.int64"):
+        rule(case.table, case.pins)
 
 
 @pytest.mark.parametrize("implementation", ["torch", "cpu"])
