@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -380,15 +381,23 @@ class BaseLUTModel(nn.Module, ABC):
         return features
 
 
+_default_type_lock = threading.RLock()
+
+
 @contextmanager
 def _single_precision() -> Iterator[None]:
-    """Make new numbers float32 for a while, as bits of encoders are, whatever the default type of the program."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+    """Make new numbers float32 for a while, as bits of encoders are, whatever the default type of the program.
+
+    That type is one for all threads, so models are built one after the other: a thread that came in between would take
+    float32 for the type of the program, and set it for good, or be given back that of the program too early.
+    """
+    with _default_type_lock:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,19 @@ def test_models_do_not_depend_on_the_default_type_of_a_program(
         assert one.grad is not None
         assert other.grad is not None
         assert torch.equal(one.grad, other.grad)
+    assert torch.get_default_dtype() == default_type
+
+
+def test_models_are_built_in_several_threads(make_config: ConfigMaker, default_type: torch.dtype) -> None:
+    data = torch.rand(30, 5, dtype=torch.float32)
+
+    def build(seed: int) -> set[torch.dtype]:
+        model = SimpleFeedForward(make_config(node_type="probabilistic", seed=seed))
+        model.fit_encoder(data)
+        return {parameter.dtype for parameter in model.parameters()}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(build, range(100))) == [{torch.float32}] * 100
     assert torch.get_default_dtype() == default_type
 
 
