@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from difflut.layers.layer_config import LayerConfig
 from difflut.nodes.base_node import LutNode
+from difflut.utils.losses import add_losses
 
 _OF_EVERY_BANK = ("eval_mode", "sampling_generator")
 
@@ -94,7 +94,7 @@ class LutStage(nn.Module, ABC):
 
     def regularization(self) -> Tensor:
         """Return the sum of `LutNode.regularization` of the banks, a 0-d tensor to add to the training loss."""
-        return sum((bank.regularization() for bank in self.banks().values()), start=torch.zeros(()))
+        return add_losses(bank.regularization() for bank in self.banks().values())
 
     def set_runtime(self, key: str, value: Any) -> bool:
         """Change a runtime setting wherever the stage or its banks have it; return whether any has."""

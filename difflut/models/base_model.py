@@ -24,6 +24,7 @@ from difflut.models.model_config import ModelConfig
 from difflut.models.model_file import load_model, save_model
 from difflut.models.runtime import START_VALUES
 from difflut.registry import REGISTRY
+from difflut.utils.losses import add_losses
 from difflut.utils.modules import GroupSum
 from difflut.utils.randomness import make_generator
 from difflut.utils.shapes import flatten_samples
@@ -193,7 +194,7 @@ class BaseLUTModel(nn.Module, ABC):
 
         Call it after `forward`, in train mode; see `LutStage.regularization`.
         """
-        return sum((layer.regularization() for layer in self.lut_layers()), start=torch.zeros(()))
+        return add_losses(layer.regularization() for layer in self.lut_layers())
 
     def on_runtime_update(self) -> None:
         """Hand ``config.runtime`` on to the modules that use it; warn of a setting that nothing uses."""

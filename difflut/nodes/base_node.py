@@ -211,7 +211,7 @@ class LutNode(nn.Module, ABC):
             inputs = draw_inputs(self) if seen is None else seen.permute(2, 0, 1)
         terms = [regularizer(self, inputs) for regularizer in self._regularizers.values()]
         self.seen_pins = seen
-        return sum(terms, start=torch.zeros((), device=next(self.parameters()).device))
+        return sum(terms, start=next(self.parameters()).new_zeros(()))
 
     @property
     def eval_mode(self) -> str:

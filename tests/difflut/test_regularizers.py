@@ -379,6 +379,21 @@ def test_models_sum_over_layers_and_keep_the_settings(make_model: ModelMaker, tm
     assert model.get_regularization_loss() == 0
 
 
+@pytest.mark.parametrize("name", REGISTRY.list_regularizers())
+@pytest.mark.parametrize("was_trained", [False, True])
+def test_the_loss_of_regularisers_has_the_type_of_the_parameters(
+    make_model: ModelMaker, name: str, was_trained: bool, default_type: torch.dtype
+) -> None:
+    for settings in ({name: 1.0}, {}):
+        model = make_model(node_type="probabilistic", runtime={"regularizers": settings})
+        if was_trained:
+            model(torch.rand(10, 5, dtype=torch.float32))
+        assert torch.get_default_dtype() == default_type
+        assert model.get_regularization_loss().dtype == torch.float32
+        for layer in model.lut_layers():
+            assert layer.regularization().dtype == torch.float32
+
+
 def test_a_model_configuration_holds_no_functions(make_model: ModelMaker) -> None:
     for entry in (double, [double, 0.5], {"fn": double}):
         with pytest.raises(ConfigError, match="holds a function"):
