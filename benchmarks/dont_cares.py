@@ -76,12 +76,13 @@ def fewest_pins(table: Column, possible: Column) -> int:
         count
         for count in range(pins + 1)
         for kept in combinations(range(pins), count)
-        if is_function_of(addresses & sum(1 << pin for pin in kept), table[addresses])
+        if is_function_of(addresses & sum(1 << pin for pin in kept), table[addresses], len(table))
     )
 
 
-def is_function_of(keys: NDArray[np.int64], values: Column) -> bool:
-    ones, zeros = (np.bincount(keys[values == value], minlength=1 << MAX_PINS) for value in (True, False))
+def is_function_of(keys: NDArray[np.int64], values: Column, key_count: int) -> bool:
+    """Whether equal keys, from 0 to ``key_count`` - 1, always have equal values."""
+    ones, zeros = (np.bincount(keys[values == value], minlength=key_count) for value in (True, False))
     return not bool((ones.astype(bool) & zeros.astype(bool)).any())
 
 

@@ -85,7 +85,7 @@ def _add_rows_in_kernel(features: Tensor, chosen: Tensor, grad: Tensor) -> Tenso
     return total
 
 
-def _correlate(grad: Tensor, features: Tensor, _: Tensor, candidates: Tensor) -> Tensor:
+def _correlate(grad: Tensor, features: Tensor, chosen: Tensor, candidates: Tensor) -> Tensor:  # noqa: ARG001 -- one signature
     """Return (pins, choices): sum over the batch of grad[pin] * features[candidate]."""
     batch = grad.shape[1]
     rows = max(1, _CHUNK_ELEMENTS // max(1, candidates.shape[1] * batch))
